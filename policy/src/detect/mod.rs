@@ -1,0 +1,91 @@
+//! Finding things in texts. Detectors are compiled once with a pack and shared by all requests.
+//!
+//! What must hold of each of them:
+//! - the same text gives the same hits on every machine: no clock, no random order;
+//! - time is linear in the length of the text and does not grow with the number of rules;
+//! - no heap allocation per rule; what is reused between texts lives in [`Scratch`];
+//! - offsets are byte offsets into the given text, always on character borders, also when a normalised or decoded
+//!   form was what matched (a hit inside an encoded run covers the run).
+
+use std::{fmt, sync::Arc};
+
+use crate::verdict::{Mode, PolicyKind, Verdict};
+
+/// A rule of a detector as the rest of the house sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Stable within the policy, named in records, metrics and block answers (`databricks-pat`, `PERSON`,
+    /// `injection.override.ignore-previous`).
+    pub id: Arc<str>,
+    /// The type of thing found, when it has one (`EMAIL_ADDRESS`); otherwise the id stands for it.
+    pub entity: Option<Arc<str>>,
+    /// What a hit asks for.
+    pub verdict: Verdict,
+    /// Whether a hit acts. The mode of the policy is applied on top of it.
+    pub mode: Mode,
+}
+
+/// Where a text comes from; detectors may weigh it (instructions inside a tool result are suspicious, a system
+/// prompt is the operator's own).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// Written by whoever builds the application (system and developer messages, tool definitions).
+    Operator,
+    /// Written by the user.
+    User,
+    /// Written by the model in an earlier turn.
+    Assistant,
+    /// Data that came from elsewhere: tool results, retrieved documents, file contents.
+    Data,
+    /// A name, an identifier, a metadata value, or a field that the gateway does not know.
+    Other,
+}
+
+/// One text to scan.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a> {
+    /// The decoded text.
+    pub text: &'a str,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The key that it stands under when it is a leaf of JSON (`"ssn": "…"`): context for a detector.
+    pub key: Option<&'a str>,
+}
+
+/// A place that a detector objects to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// First byte in the text.
+    pub start: usize,
+    /// One past the last byte in the text; greater than `start`.
+    pub end: usize,
+    /// Index into [`Detector::rules`].
+    pub rule: u32,
+    /// How sure the detector is, 0 to 1.
+    pub score: f32,
+}
+
+/// A detector compiled from one block of a pack.
+pub trait Detector: Send + Sync + fmt::Debug {
+    /// The policy that it belongs to.
+    fn kind(&self) -> PolicyKind;
+
+    /// Its rules; [`Hit::rule`] points into them.
+    fn rules(&self) -> &[Rule];
+
+    /// Appends the hits in `text` to `hits`, sorted by start, and returns the score of the text (0 to 1, also below
+    /// the threshold) when the policy is a scored one.
+    ///
+    /// Hits of one detector may overlap; merging is the caller's. A hit is only reported when it is to count: a
+    /// score below the pack's threshold gives none.
+    fn scan(&self, text: Text<'_>, scratch: &mut Scratch, hits: &mut Vec<Hit>) -> Option<f32>;
+
+    /// Appends to `out` what stands in the place of `matched`, a hit of `rule`. Never appends nothing.
+    fn replace(&self, rule: u32, matched: &str, out: &mut String);
+}
+
+/// Working memory of one request, so that scanning many texts allocates once. Each detector that needs some has a
+/// field of its own here.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Scratch {}
