@@ -12,6 +12,7 @@
 //! - `json` and `request` read a request once, `detect` finds things in its texts, `evaluate` decides.
 
 pub mod caller;
+pub mod compiled;
 pub mod detect;
 pub mod diag;
 pub mod pack;

@@ -89,3 +89,37 @@ pub trait Detector: Send + Sync + fmt::Debug {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Scratch {}
+
+/// Something wrong in a detector's settings, found when compiling it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Place below the policy's block (`patterns[2].regex`).
+    pub path: String,
+    /// Whether the pack is refused for it.
+    pub severity: crate::diag::Severity,
+    /// What kind of mistake it is.
+    pub kind: ProblemKind,
+    /// Lower case, one line, user input in backticks.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// The kinds of mistakes in a detector's settings; each has a code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProblemKind {
+    /// The expression does not parse, or uses look-around or back references.
+    PatternSyntax,
+    /// The expression, or all of them together, would compile to too much, or can match too long a text.
+    PatternTooLarge,
+    /// The expression matches the empty text, or everything.
+    PatternMatchesEverything,
+    /// The expression has no literal to look for, so each text is searched in full (warning).
+    PatternWithoutLiteral,
+    /// A name that the detector does not know (an entity, a built-in, a rule).
+    UnknownName,
+    /// A value outside its range.
+    OutOfRange,
+    /// The same name or term twice.
+    Duplicate,
+}
