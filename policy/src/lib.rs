@@ -16,4 +16,5 @@ pub mod compiled;
 pub mod detect;
 pub mod diag;
 pub mod pack;
+pub mod text;
 pub mod verdict;
