@@ -420,6 +420,11 @@ impl Filler<'_> {
     }
 
     fn keep(&mut self, c: char, from: Range<usize>) {
+        if self.options.space && c == ' ' && self.last_char.is_whitespace() && !self.out.text.is_empty() {
+            // Made of something else (a lone accent, a hidden space) beside a space that is there already.
+            self.out.extend_last(from.end);
+            return;
+        }
         self.before_kept(c);
         if c.len_utf8() == from.len() && !self.shares_piece(&from) {
             let mut bytes = [0; 4];
