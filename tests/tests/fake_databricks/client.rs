@@ -1,5 +1,6 @@
 //! A client that sees bytes: what it returns has not been through an HTTP library.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -91,9 +92,9 @@ pub(crate) async fn fake() -> FakeDatabricks {
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut out = format!("{method} {path} HTTP/1.1\r\nhost: fake\r\nconnection: close\r\n");
     for (name, value) in headers {
-        out.push_str(&format!("{name}: {value}\r\n"));
+        write!(out, "{name}: {value}\r\n").unwrap();
     }
-    out.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    write!(out, "content-length: {}\r\n\r\n{body}", body.len()).unwrap();
     out
 }
 
@@ -128,6 +129,7 @@ pub(crate) async fn chat(fake: &FakeDatabricks, model: &str, prompt: &str, extra
 
 pub(crate) fn chat_body(model: &str, prompt: &str, extra: Value) -> Value {
     let mut body = json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
-    body.as_object_mut().unwrap().extend(extra.as_object().cloned().unwrap_or_default());
+    let Value::Object(extra) = extra else { panic!("extra fields are an object") };
+    body.as_object_mut().unwrap().extend(extra);
     body
 }

@@ -1,5 +1,7 @@
 //! Every answer that replaces the model's, head and body.
 
+use std::fmt::Write as _;
+
 use kt_tests::fake_databricks::{TABLE, markdown};
 use serde_json::json;
 
@@ -20,11 +22,8 @@ async fn every_fault_has_its_documented_form() {
         let wire = chat(&fake, &format!("fake-{name}"), "hello", json!({})).await;
         let (pieces, whole) = wire.pieces();
         assert!(whole, "{name}");
-        seen.push_str(&format!(
-            "### {name}\n{}\n\n{}\n\n",
-            wire.head(),
-            String::from_utf8(pieces.concat()).unwrap()
-        ));
+        write!(seen, "### {name}\n{}\n\n{}\n\n", wire.head(), String::from_utf8(pieces.concat()).unwrap())
+            .unwrap();
     }
     insta::assert_snapshot!("faults", seen);
 }
@@ -72,7 +71,7 @@ async fn unknown_paths_endpoints_and_methods_are_404_in_their_own_ways() {
     ] {
         let body = json!({"model": model, "messages": [{"role": "user", "content": "hi"}]}).to_string();
         let wire = send(&fake, method, path, &body).await;
-        seen.push_str(&format!("{method} {path} {model}\n  {} {}\n", wire.status(), redacted(&wire.body())));
+        write!(seen, "{method} {path} {model}\n  {} {}\n", wire.status(), redacted(&wire.body())).unwrap();
     }
     insta::assert_snapshot!("not_found", seen);
 }

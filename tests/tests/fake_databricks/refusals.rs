@@ -1,5 +1,7 @@
 //! Strictness: what the real endpoints refuse, by family.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::client::{chat, chat_body, fake, post};
@@ -55,7 +57,7 @@ async fn each_family_refuses_in_its_own_words() {
     ] {
         let wire = chat(&fake, model, "hi", extra.clone()).await;
         assert_eq!(wire.status(), 400, "{model} {extra}");
-        seen.push_str(&format!("{model} {extra}\n  {}\n", wire.body()));
+        write!(seen, "{model} {extra}\n  {}\n", wire.body()).unwrap();
     }
     insta::assert_snapshot!("refusals", seen);
 }

@@ -1,5 +1,7 @@
 //! Every stream style, as the bytes that a client reads.
 
+use std::fmt::Write as _;
+
 use kt_tests::fake_databricks::TABLE;
 use serde_json::{Value, json};
 
@@ -22,7 +24,7 @@ async fn every_stream_style_has_its_form() {
         let whole = if wire.pieces().1 { "whole" } else { "broken off" };
         let reset = if wire.reset { ", reset" } else { "" };
         let body = String::from_utf8_lossy(&wire.pieces().0.concat()).replace('\r', "␍");
-        seen.push_str(&format!("### {}: {whole}{reset}\n{body}\n", behaviour.name));
+        write!(seen, "### {}: {whole}{reset}\n{body}\n", behaviour.name).unwrap();
     }
     insta::assert_snapshot!("streams", seen);
 }
@@ -45,7 +47,7 @@ async fn every_family_streams_and_answers_in_its_own_form() {
         let fake = fake().await;
         let unary = chat(&fake, model, "say: Hello you", json!({"max_tokens": 13})).await;
         let stream = chat(&fake, model, "say: Hello you", json!({"stream": true, "max_tokens": 13})).await;
-        seen.push_str(&format!("### {model}\n{}\n\n{}\n", unary.body(), stream.body()));
+        write!(seen, "### {model}\n{}\n\n{}\n", unary.body(), stream.body()).unwrap();
         assert_eq!(stream.header("content-type").as_deref(), Some("text/event-stream; charset=utf-8"));
     }
     insta::assert_snapshot!("families", seen);
@@ -179,7 +181,7 @@ async fn responses_and_messages_stream_named_events() {
         ("/serving-endpoints/anthropic/v1/messages", messages),
     ] {
         let fake = fake().await;
-        seen.push_str(&format!("### {path}\n{}\n", post(&fake, path, &body).await.body()));
+        write!(seen, "### {path}\n{}\n", post(&fake, path, &body).await.body()).unwrap();
     }
     insta::assert_snapshot!("named_events", seen);
 }

@@ -1,5 +1,7 @@
 //! What goes wrong below HTTP.
 
+use std::fmt::Write as _;
+
 use std::time::Duration;
 
 use kt_tests::fake_databricks::{FakeDatabricks, Outcome, Recorded};
@@ -141,7 +143,7 @@ async fn malformed_responses_are_sent_as_they_are() {
     for name in ["not-http", "bad-chunk", "both-lengths", "two-lengths", "extra-response"] {
         let fake = fake().await;
         let wire = unary(&fake, &format!("fake-{name}")).await;
-        seen.push_str(&format!("### {name}\n{}\n\n", wire.text().replace("\r\n", "␍\n")));
+        write!(seen, "### {name}\n{}\n\n", wire.text().replace("\r\n", "␍\n")).unwrap();
     }
     insta::assert_snapshot!("malformed", seen);
 }
