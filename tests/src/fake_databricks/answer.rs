@@ -85,6 +85,7 @@ impl Answer {
         let reasons = !matches!(persona.style.carrier, Carrier::Text);
         let mut answer = match persona.says {
             Says::Prompted => Self::prompted(prompt),
+            Says::Multibyte if prompt.last_user.contains("say:") => Self::prompted(prompt),
             Says::Multibyte => Self::text("Zażółć gęślą jaźń, größer — 東京 🦀 naïve 🇵🇱 końcówka."),
             Says::Long(kib) => {
                 Self::text(&"0123456789abcde ".repeat(usize::try_from(kib * 64).unwrap_or(64)))

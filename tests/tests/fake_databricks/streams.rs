@@ -136,6 +136,8 @@ async fn split_characters_join_again_and_no_piece_is_text() {
     let broken = pieces.iter().filter(|piece| std::str::from_utf8(piece).is_err()).count();
     assert!(broken > 20, "{broken} of {}", pieces.len());
     assert!(text_of(&wire).starts_with("Zażółć gęślą jaźń"));
+    let wire = chat(&fake, "fake-stream-split-utf8", "say: 東京 🦀", STREAM()).await;
+    assert_eq!(text_of(&wire), "東京 🦀");
 }
 
 #[tokio::test]
