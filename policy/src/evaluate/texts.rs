@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn origin(self, field: usize) -> Origin {
+    pub(super) fn origin(self, field: usize) -> Origin {
         match self {
             Self::Request(request) => request.fields().get(field).map_or(Origin::Other, |field| field.origin),
             Self::Plain(_) => Origin::User,
@@ -174,10 +174,6 @@ impl Texts {
             Some(entry) => self.buffer.get(entry.text.0 as usize..entry.text.1 as usize).unwrap_or_default(),
             None => "",
         }
-    }
-
-    pub(super) fn origin(&self, source: Source<'_>, entry: &Entry) -> Origin {
-        source.origin(entry.field as usize)
     }
 
     pub(super) fn key<'a>(&'a self, source: Source<'a>, entry: &Entry) -> Option<Cow<'a, str>> {

@@ -20,10 +20,12 @@ pub struct Attachment<'b> {
     pub inline: bool,
 }
 
+/// Shorter data is read as text, whatever it is.
+const SHORTEST_BASE64: usize = 64;
 /// The longest media type that is taken over from a request into records.
 const LONGEST_MEDIA_TYPE: usize = 64;
 
-impl<'b> Walker<'b> {
+impl Walker<'_> {
     /// A part of a message or input that is an attachment: notes it, and visits all its other texts.
     ///
     /// `fallback` is the media type when the part itself tells none.
@@ -63,7 +65,7 @@ impl<'b> Walker<'b> {
                 self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline: true });
                 return true;
             }
-        } else if bare && text.len() >= 16 && is_base64(&text) {
+        } else if bare && text.len() >= SHORTEST_BASE64 && is_base64(&text) && !self.is_declared_text(node) {
             let media_type = self.declared_media_type(node).unwrap_or_else(|| fallback.to_owned());
             self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline: true });
             return true;
@@ -83,6 +85,12 @@ impl<'b> Walker<'b> {
         } else {
             self.everything(value, FieldKind::Unknown, Origin::Assistant);
         }
+    }
+
+    /// Whether what stands beside says that the data is plain text (`"type": "text"`).
+    fn is_declared_text(&self, node: NodeId) -> bool {
+        let beside = self.document.parent(node).and_then(|object| self.document.get(object, "type"));
+        beside.is_some_and(|value| self.document.content(value) == "text")
     }
 
     /// The media type that stands beside base64: `media_type`, or the `format` of audio.

@@ -72,7 +72,7 @@ pub(super) fn walk(endpoint: Endpoint, document: Document<'_>) -> Result<Request
     })
 }
 
-impl<'b> Walker<'b> {
+impl Walker<'_> {
     /// The one way for a text into the list of fields: strings but words of the protocol, keys that the protocol does
     /// not know, and numbers (of places where the protocol knows no number).
     pub(super) fn visit(&mut self, node: NodeId, kind: FieldKind, origin: Origin) {
