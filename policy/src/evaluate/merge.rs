@@ -88,7 +88,7 @@ pub(super) fn redactions(
             continue;
         }
         let spans = merge(spans);
-        if entry.children().is_empty() {
+        if !entry.json {
             writer.leaf(index, entry, &spans);
             continue;
         }

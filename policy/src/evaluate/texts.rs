@@ -97,6 +97,8 @@ pub(super) struct Entry {
     pub(super) parent: Option<u32>,
     pub(super) leaf: Leaf,
     pub(super) escaped: bool,
+    /// Its text is JSON, taken apart into children (none in `{}`).
+    pub(super) json: bool,
     level: u8,
     key: Option<u32>,
     /// Where its content stands in the text of the parent.
@@ -139,6 +141,7 @@ impl Texts {
                 parent: None,
                 leaf: source.leaf(field),
                 escaped: false,
+                json: false,
                 level: 0,
                 key: None,
                 raw: (0, 0),
@@ -217,6 +220,7 @@ impl Texts {
                 self.add(&document, index, entry);
                 let children = (first, narrow(self.entries.len()));
                 if let Some(entry) = self.entries.get_mut(index) {
+                    entry.json = true;
                     entry.children = children;
                 }
                 self.nodes = document.into_nodes();
@@ -256,6 +260,7 @@ impl Texts {
                 parent: Some(narrow(parent)),
                 leaf,
                 escaped: document.is_escaped(node),
+                json: false,
                 level: around.level + 1,
                 key,
                 raw: (narrow(raw.start), narrow(raw.end)),
