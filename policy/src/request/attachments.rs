@@ -31,8 +31,7 @@ impl Walker<'_> {
     /// `fallback` is the media type when the part itself tells none.
     pub(super) fn attachment(&mut self, part: NodeId, fallback: &'static str, origin: Origin) {
         let mut noted = false;
-        let subtree: Vec<_> = self.document.subtree(part).collect();
-        for node in subtree {
+        for node in self.document.subtree(part) {
             if self.document.kind(node) != Kind::String {
                 self.visit(node, FieldKind::AttachmentReference, origin);
                 continue;
@@ -62,7 +61,11 @@ impl Walker<'_> {
         if let Some((media_type, body)) = split_data_url(&text) {
             if is_base64(body) {
                 let media_type = known_media_type(media_type).unwrap_or_else(|| fallback.to_owned());
-                self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline: true });
+                let inline = body.len() >= SHORTEST_BASE64;
+                self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline });
+                if !inline {
+                    self.visit(node, FieldKind::AttachmentReference, origin);
+                }
                 return true;
             }
         } else if bare && text.len() >= SHORTEST_BASE64 && is_base64(&text) && !self.is_declared_text(node) {
@@ -78,7 +81,8 @@ impl Walker<'_> {
 
     /// The image that an `image_generation_call` holds: base64, or text when it is none.
     pub(super) fn image_result(&mut self, value: NodeId) {
-        let image = self.document.string(value).is_some_and(|text| is_base64(&text));
+        let image =
+            self.document.string(value).is_some_and(|text| text.len() >= SHORTEST_BASE64 && is_base64(&text));
         if image {
             let media_type = Cow::Borrowed("image/*");
             self.attachments.push(Attachment { node: value, media_type, inline: true });

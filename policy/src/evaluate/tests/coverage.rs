@@ -100,7 +100,8 @@ fn cases(written: &str) -> Vec<(Endpoint, String, usize)> {
                 if at == position {
                     text.push_str(written);
                 } else {
-                    text.push_str(&format!("w{at}"));
+                    text.push('w');
+                    text.push_str(&at.to_string());
                 }
                 text.push_str(part);
             }

@@ -104,7 +104,7 @@ fn usage_is_asked_for_only_where_the_client_says_nothing() {
         let options = RenderOptions { include_usage: true, ..Default::default() };
         let sent = authorised.render(body.as_bytes(), &options).expect("the body").body.into_owned();
         serde_json::from_str::<Value>(&sent).expect("JSON");
-        sent.strip_prefix(&super::body("70b", "")[..super::body("70b", "").len() - 1]).map(str::to_owned)
+        sent.strip_prefix(super::body("70b", "").strip_suffix('}').expect("an object")).map(str::to_owned)
     };
     let same = |more: &str| Some(format!("{more}}}"));
     assert_eq!(run(""), same(""));
@@ -196,9 +196,11 @@ proptest! {
         for kept in body.split("Jo").flat_map(|part| part.split("\\u004ao")).flat_map(|part| part.split("J\\u006f")) {
             // `o😀` may have taken a piece at the start of what follows.
             let kept = kept.strip_prefix("😀").or_else(|| kept.strip_prefix("\\ud83d\\ude00")).unwrap_or(kept);
-            let at = rest.find(kept);
-            prop_assert!(at.is_some(), "{kept:?} is not kept in {sent}");
-            rest = &rest[at.expect("found") + kept.len()..];
+            let Some((_, after)) = rest.split_once(kept) else {
+                prop_assert!(false, "{kept:?} is not kept in {sent}");
+                break;
+            };
+            rest = after;
         }
         if judgement.verdict == Verdict::Allow {
             prop_assert_eq!(sent, body);

@@ -28,13 +28,13 @@ use crate::{
 pub(super) struct Words {
     kind: PolicyKind,
     rules: Vec<Rule>,
-    words: Vec<(String, f32)>,
+    needles: Vec<(String, f32)>,
     scored: bool,
 }
 
 impl Words {
     pub(super) fn new(kind: PolicyKind) -> Self {
-        Self { kind, rules: Vec::new(), words: Vec::new(), scored: false }
+        Self { kind, rules: Vec::new(), needles: Vec::new(), scored: false }
     }
 
     pub(super) fn word(self, id: &str, word: &str, verdict: Verdict) -> Self {
@@ -44,7 +44,7 @@ impl Words {
     pub(super) fn rule(mut self, id: &str, word: &str, verdict: Verdict, mode: Mode, score: f32) -> Self {
         let entity = id.chars().next().is_some_and(char::is_uppercase).then(|| Arc::from(id));
         self.rules.push(Rule { id: Arc::from(id), entity, verdict, mode });
-        self.words.push((word.to_owned(), score));
+        self.needles.push((word.to_owned(), score));
         self
     }
 
@@ -74,7 +74,7 @@ impl Detector for Words {
     }
 
     fn scan(&self, text: Text<'_>, _scratch: &mut Scratch, hits: &mut Vec<Hit>) -> Option<f32> {
-        for (rule, (word, score)) in (0..).zip(&self.words) {
+        for (rule, (word, score)) in (0..).zip(&self.needles) {
             // A word with `=` is found only under that key.
             let (key, word) =
                 word.split_once('=').map_or((None, word.as_str()), |(key, word)| (Some(key), word));
@@ -106,9 +106,9 @@ pub(super) fn target(id: &str, model: &str, serves: Serves) -> CompiledTarget {
         serves,
         base_url: "https://example.cloud.databricks.com/serving-endpoints".to_owned(),
         secret: None,
-        first_byte_timeout: Duration::from_secs(60),
-        total_timeout: Duration::from_secs(600),
-        stream_idle_timeout: Duration::from_secs(120),
+        first_byte_timeout: Duration::from_mins(1),
+        total_timeout: Duration::from_mins(10),
+        stream_idle_timeout: Duration::from_mins(2),
         connect_timeout: Duration::from_secs(5),
         health_probe: None,
         region: None,

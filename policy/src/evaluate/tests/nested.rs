@@ -41,7 +41,7 @@ fn a_disguised_leaf_is_found_and_reported_in_the_field() {
     let judgement = chat(&pack, &call(arguments), &caller(&[]));
     let finding = &judgement.findings[0];
     assert_eq!(&*finding.place.param, "messages[0].tool_calls[0].function.arguments");
-    assert_eq!(&arguments[finding.start..finding.end], r"\u004ao");
+    assert_eq!(arguments.get(finding.start..finding.end), Some(r"\u004ao"));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_finding_over_structure_alone_masks_the_whole_text() {
 #[test]
 fn json_inside_json_is_taken_apart_too() {
     let pack = words(&[("NAME", "Jo"), ("CARD", "4111")]);
-    let inner = json!({"n": "\u{e9} Jo", "c": 41112222}).to_string();
+    let inner = json!({"n": "\u{e9} Jo", "c": 41_112_222}).to_string();
     let middle = json!({"inner": inner, "list": [inner]}).to_string();
     let outer = json!({"middle": middle}).to_string();
     let sent: Value = serde_json::from_str(&masked(&pack, &outer)).expect("JSON");

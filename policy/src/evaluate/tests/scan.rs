@@ -76,8 +76,9 @@ fn pieces_give_what_the_whole_gives_wherever_they_are_cut() {
     assert_eq!(whole.findings.len(), 1);
     for (cut, _) in text.char_indices() {
         let mut feed = TextFeed::new();
-        feed.push(&text[..cut]);
-        feed.push(&text[cut..]);
+        let (one, two) = text.split_at(cut);
+        feed.push(one);
+        feed.push(two);
         assert_eq!(feed.finish(&pack, &mut Workspace::default()), whole);
     }
 }
