@@ -99,6 +99,8 @@ pub(super) struct Entry {
     pub(super) escaped: bool,
     /// Its text is JSON, taken apart into children (none in `{}`).
     pub(super) json: bool,
+    /// The object that it is a key of, in the JSON that it stands in.
+    pub(super) object: Option<NodeId>,
     level: u8,
     key: Option<u32>,
     /// Where its content stands in the text of the parent.
@@ -142,6 +144,7 @@ impl Texts {
                 leaf: source.leaf(field),
                 escaped: false,
                 json: false,
+                object: None,
                 level: 0,
                 key: None,
                 raw: (0, 0),
@@ -261,6 +264,7 @@ impl Texts {
                 leaf,
                 escaped: document.is_escaped(node),
                 json: false,
+                object: if leaf == Leaf::Key { document.parent(node) } else { None },
                 level: around.level + 1,
                 key,
                 raw: (narrow(raw.start), narrow(raw.end)),

@@ -207,3 +207,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn masked_keys_of_the_body_stay_different() {
+    let words =
+        Words::new(PolicyKind::PiiDetector).word("P", "Jo", Verdict::Redact).word("P", "Al", Verdict::Redact);
+    let pack = pack(vec![words.entry()]);
+    let body = body("70b", r#","metadata":{"Jo":1,"<P>":2,"Al":3}"#);
+    let judgement = chat(&pack, &body, &caller(&[]));
+    assert!(sent(&pack, &judgement, &body).ends_with(r#""metadata":{"<P>_2":1,"<P>":2,"<P>_3":3}}"#));
+}

@@ -56,7 +56,25 @@ fn a_masked_number_becomes_a_string() {
 #[test]
 fn a_masked_key_stays_a_key_and_different_keys_stay_different() {
     let pack = words(&[("NAME", "Jo")]);
-    assert_eq!(masked(&pack, r#"{"Jo":1,"x Jo":2,"xJo":3}"#), r#"{"<NAME>":1,"x <NAME>_2":2,"x<NAME>_3":3}"#);
+    assert_eq!(
+        masked(&pack, r#"[{"Jo":1,"x":2,"<NAME>":3},{"Jo":{"Jo":1}}]"#),
+        r#"[{"<NAME>_2":1,"x":2,"<NAME>":3},{"<NAME>":{"<NAME>":1}}]"#
+    );
+    let pack = words(&[("NAME", "Jo"), ("NAME", "Al")]);
+    assert_eq!(
+        masked(&pack, r#"{"Jo":1,"x Jo":2,"Al":3,"x Al":4}"#),
+        r#"{"<NAME>":1,"x <NAME>":2,"<NAME>_2":3,"x <NAME>_2":4}"#
+    );
+}
+
+#[test]
+fn very_many_masked_keys_take_reasonable_time() {
+    // Counting from one for each would be 50 million tries.
+    let pack = words(&[("N", "1"), ("N", "0")]);
+    let members: Vec<String> = (0..10_000).map(|n| format!("\"{n:014b}\":true")).collect();
+    let sent: Value =
+        serde_json::from_str(&masked(&pack, &format!("{{{}}}", members.join(",")))).expect("JSON");
+    assert_eq!(sent.as_object().expect("an object").len(), 10_000);
 }
 
 #[test]
