@@ -89,7 +89,12 @@ pub fn bind(
     let overrides = overrides(pack, settings, &mut found);
     if !pack.enabled {
         let message = format!("the pack `{}` says `enabled: false`", pack.id);
-        found.push(refusal(codes::PACK_DISABLED, "pack.enabled", message, Some("publish it with `enabled: true`")));
+        found.push(refusal(
+            codes::PACK_DISABLED,
+            "pack.enabled",
+            message,
+            Some("publish it with `enabled: true`"),
+        ));
     }
     let mut targets = Vec::with_capacity(pack.targets.len());
     for (index, target) in pack.targets.iter().enumerate() {
@@ -126,7 +131,8 @@ fn overrides(
         let parsed = written.split_once('=').and_then(|(id, url)| Some((id, origin(url)?)));
         let Some((id, origin)) = parsed else {
             // Not shown: a URL may hold a password.
-            let message = "an upstream override is not `ID=URL` with http or https, a host and nothing else".to_owned();
+            let message =
+                "an upstream override is not `ID=URL` with http or https, a host and nothing else".to_owned();
             found.push(refusal(codes::BAD_SETTING, "", message, help));
             continue;
         };
@@ -135,8 +141,12 @@ fn overrides(
             found.push(refusal(codes::OVERRIDE_UNKNOWN_TARGET, "providers.targets", message, None));
             continue;
         }
-        let message = format!("the upstream of `{id}` is overridden by the operator: {}://{}", origin.0, origin.1);
-        found.push(Diagnostic { severity: Severity::Warning, ..refusal(codes::OVERRIDDEN, "", message, None) });
+        let message =
+            format!("the upstream of `{id}` is overridden by the operator: {}://{}", origin.0, origin.1);
+        found.push(Diagnostic {
+            severity: Severity::Warning,
+            ..refusal(codes::OVERRIDDEN, "", message, None)
+        });
         overrides.insert(id.to_owned(), origin);
     }
     overrides
@@ -176,7 +186,8 @@ impl Binder<'_> {
         };
         let filled = self.fill(&written, &path, found)?;
         let invalid = |found: &mut Vec<Diagnostic>| {
-            let message = format!("the address of the target `{}` is not valid once it is filled in", self.target.id);
+            let message =
+                format!("the address of the target `{}` is not valid once it is filled in", self.target.id);
             let help = Some("it must be `https://HOST/PATH` without user, query and fragment");
             found.push(refusal(codes::BOUND_URL_INVALID, &path, message, help));
         };
@@ -293,7 +304,8 @@ impl Binder<'_> {
 
     fn may_read(&self, name: &str) -> bool {
         let default = DEFAULT_PACK_ENV.map(str::to_owned);
-        let allowed: &[String] = if self.settings.pack_env.is_empty() { &default } else { &self.settings.pack_env };
+        let allowed: &[String] =
+            if self.settings.pack_env.is_empty() { &default } else { &self.settings.pack_env };
         allowed.iter().any(|pattern| matches_name(pattern, name))
     }
 
@@ -305,7 +317,9 @@ impl Binder<'_> {
                 found.push(not_readable(name, &self.path("secret_key_ref.env")));
             }
             Some(SecretKeyRef::File(_)) if !self.settings.has_secrets_dir => {
-                let message = "the pack names a file with a credential, and this gateway has no folder for them".to_owned();
+                let message =
+                    "the pack names a file with a credential, and this gateway has no folder for them"
+                        .to_owned();
                 let path = self.path("secret_key_ref.file");
                 found.push(refusal(codes::NO_SECRETS_DIR, &path, message, Some("set `--secrets-dir`")));
             }
@@ -346,7 +360,9 @@ pub(crate) fn is_loopback(host: &str) -> bool {
             std::net::IpAddr::V6(address) => {
                 address.is_loopback()
                     || address.is_unspecified()
-                    || address.to_ipv4_mapped().is_some_and(|mapped| mapped.is_loopback() || mapped.is_unspecified())
+                    || address
+                        .to_ipv4_mapped()
+                        .is_some_and(|mapped| mapped.is_loopback() || mapped.is_unspecified())
             }
         })
 }

@@ -113,8 +113,9 @@ pub fn info(code: Code) -> Option<&'static CodeInfo> {
 /// The code written as `KT0101`, in any case and with or without leading zeros.
 pub fn lookup(written: &str) -> Option<&'static CodeInfo> {
     let written = written.trim();
-    let digits = written.get(..2).filter(|head| head.eq_ignore_ascii_case("kt")).map_or(written, |_| {
-        written.get(2..).unwrap_or_default()
-    });
+    let digits = written
+        .get(..2)
+        .filter(|head| head.eq_ignore_ascii_case("kt"))
+        .map_or(written, |_| written.get(2..).unwrap_or_default());
     info(Code(digits.parse().ok()?))
 }

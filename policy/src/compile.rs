@@ -8,9 +8,12 @@ use std::time::Duration;
 use crate::{
     codes,
     compiled::{
-        ChainEntry, CompiledException, CompiledFallback, CompiledPack, CompiledPolicy, CompiledTarget, PackId, Serves,
+        ChainEntry, CompiledException, CompiledFallback, CompiledPack, CompiledPolicy, CompiledTarget,
+        PackId, Serves,
     },
-    detect::{Detector, Problem, ProblemKind, dlp::DlpScanner, injection::InjectionDetector, pii::PiiScanner},
+    detect::{
+        Detector, Problem, ProblemKind, dlp::DlpScanner, injection::InjectionDetector, pii::PiiScanner,
+    },
     diag::{Code, Diagnostic, Severity},
     pack::{
         Exception, Pack, ParsedPack, Target,
@@ -41,7 +44,12 @@ pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
     }
     if rules > MAX_RULES {
         let message = format!("the detectors have {rules} rules together, more than {MAX_RULES}");
-        found.push(Diagnostic::error(codes::TOO_MANY_RULES, "policy", parsed.source_map.span("policy"), message));
+        found.push(Diagnostic::error(
+            codes::TOO_MANY_RULES,
+            "policy",
+            parsed.source_map.span("policy"),
+            message,
+        ));
     }
     let targets: Vec<CompiledTarget> = pack.providers.targets.iter().filter_map(target).collect();
     let broken = found.iter().any(Diagnostic::is_error)
@@ -58,7 +66,12 @@ pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
         chain,
         fallback: fallback(pack, &targets),
         targets,
-        aliases: pack.providers.aliases.iter().map(|(alias, model)| (alias.clone(), Arc::from(model.as_str()))).collect(),
+        aliases: pack
+            .providers
+            .aliases
+            .iter()
+            .map(|(alias, model)| (alias.clone(), Arc::from(model.as_str())))
+            .collect(),
         block_response: pack.policies.block_response,
         attachments: pack.policies.attachments.clone(),
         exceptions: pack.exceptions.iter().filter_map(exception).collect(),
@@ -77,7 +90,16 @@ fn audit(pack: &Pack) -> Option<crate::pack::AuditLogger> {
 fn chain_entry(pack: &Pack, kind: PolicyKind) -> (Option<ChainEntry>, Vec<Problem>) {
     let blocks = &pack.policy;
     let plain = |mode, policy| {
-        (Some(ChainEntry { kind, mode, endpoints: std::collections::BTreeMap::new(), message: None, policy }), Vec::new())
+        (
+            Some(ChainEntry {
+                kind,
+                mode,
+                endpoints: std::collections::BTreeMap::new(),
+                message: None,
+                policy,
+            }),
+            Vec::new(),
+        )
     };
     match kind {
         PolicyKind::PromptInjection => {

@@ -177,9 +177,8 @@ mod tests {
 
     #[test]
     fn findings_are_sorted_by_place_and_equal_ones_merged() {
-        let at = |start, code| {
-            Diagnostic::error(Code(code), "p", Some(Span { start, end: start }), "message")
-        };
+        let at =
+            |start, code| Diagnostic::error(Code(code), "p", Some(Span { start, end: start }), "message");
         let mut found = vec![at(9, 1), at(2, 7), at(2, 3), at(9, 1)];
         sort(&mut found);
         assert_eq!(found, [at(2, 3), at(2, 7), at(9, 1)]);

@@ -11,8 +11,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use crate::{
-    codes,
-    compile,
+    codes, compile,
     compiled::{CompiledPack, CompiledPolicy, Serves},
     diag::{Code, Diagnostic},
     models::ModelTable,
@@ -81,14 +80,24 @@ impl Lint<'_> {
         }
         if chain.is_empty() {
             let help = "name at least one policy kind under `policies.chain`";
-            self.warning(codes::EMPTY_CHAIN, "policies.chain", "the chain is empty: nothing is enforced", help);
+            self.warning(
+                codes::EMPTY_CHAIN,
+                "policies.chain",
+                "the chain is empty: nothing is enforced",
+                help,
+            );
         }
         let mut seen = BTreeSet::new();
         for (at, kind) in chain.iter().enumerate() {
             if !seen.insert(*kind) {
                 let path = format!("policies.chain[{at}]");
                 let message = format!("`{kind}` stands in the chain twice");
-                self.error(codes::KIND_TWICE, &path, message, "a kind has one place in the chain; remove one");
+                self.error(
+                    codes::KIND_TWICE,
+                    &path,
+                    message,
+                    "a kind has one place in the chain; remove one",
+                );
             }
         }
         let blocks = &self.pack.policy;
@@ -104,7 +113,12 @@ impl Lint<'_> {
             if is_configured && !self.in_chain(kind) {
                 let path = format!("policy.{kind}");
                 let message = format!("`{kind}` has settings but no place in the chain: it does not run");
-                self.warning(codes::BLOCK_OUTSIDE_CHAIN, &path, message, "add it to `policies.chain`, or remove it");
+                self.warning(
+                    codes::BLOCK_OUTSIDE_CHAIN,
+                    &path,
+                    message,
+                    "add it to `policies.chain`, or remove it",
+                );
             }
         }
     }
@@ -129,7 +143,12 @@ impl Lint<'_> {
         }
         let Some(rbac) = &self.pack.policy.rbac else {
             let help = "add `policy.rbac.roles`, or take `rbac` out of the chain";
-            self.warning(codes::NO_ROLES, "policies.chain", "`rbac` has no roles: every caller is refused", help);
+            self.warning(
+                codes::NO_ROLES,
+                "policies.chain",
+                "`rbac` has no roles: every caller is refused",
+                help,
+            );
             return;
         };
         if rbac.roles.is_empty() {
@@ -148,13 +167,25 @@ impl Lint<'_> {
             match &role.allowed_models {
                 None if role.action == crate::pack::kinds::RoleAction::Allow => {
                     let message = format!("the role `{name}` may use every model");
-                    found.push((codes::ROLE_WITHOUT_MODELS, path, message, "add `allowed_models` if that is not meant"));
+                    found.push((
+                        codes::ROLE_WITHOUT_MODELS,
+                        path,
+                        message,
+                        "add `allowed_models` if that is not meant",
+                    ));
                 }
                 Some(models) if !served.is_empty() => {
-                    for (at, model) in models.iter().enumerate().filter(|(_, model)| !served.contains(model.as_str())) {
+                    for (at, model) in
+                        models.iter().enumerate().filter(|(_, model)| !served.contains(model.as_str()))
+                    {
                         let path = format!("{path}.allowed_models[{at}]");
                         let message = format!("the role `{name}` may use `{model}`, which no target serves");
-                        found.push((codes::MODEL_NOT_SERVED, path, message, "add a target for it, or remove it"));
+                        found.push((
+                            codes::MODEL_NOT_SERVED,
+                            path,
+                            message,
+                            "add a target for it, or remove it",
+                        ));
                     }
                 }
                 _ => {}
@@ -174,8 +205,14 @@ impl Lint<'_> {
                     || !matches!(&dlp.builtin, BuiltinSelection::Some(names) if names.is_empty())
             });
             if !finds_something {
-                let help = "add `patterns` or `blocked_terms`, or `builtin: all` for the built-in secret detectors";
-                self.warning(codes::NO_EFFECT, "policies.chain", "`dlp-filter` has nothing to look for", help);
+                let help =
+                    "add `patterns` or `blocked_terms`, or `builtin: all` for the built-in secret detectors";
+                self.warning(
+                    codes::NO_EFFECT,
+                    "policies.chain",
+                    "`dlp-filter` has nothing to look for",
+                    help,
+                );
             }
         }
         if self.in_chain(PolicyKind::DataRoutingPolicy) {
@@ -187,13 +224,22 @@ impl Lint<'_> {
             });
             if !filters {
                 let help = "add `require_zero_data_retention: true`, `allowed_regions` or another demand";
-                self.warning(codes::NO_EFFECT, "policies.chain", "`data-routing-policy` demands nothing", help);
+                self.warning(
+                    codes::NO_EFFECT,
+                    "policies.chain",
+                    "`data-routing-policy` demands nothing",
+                    help,
+                );
             }
         }
-        let words = self.pack.policy.pii_detector.iter().flat_map(|pii| pii.detect_patterns.iter().enumerate());
-        let is_entity = |word: &str| Entity::ALL.into_iter().any(|entity| entity.as_str().eq_ignore_ascii_case(word));
+        let words =
+            self.pack.policy.pii_detector.iter().flat_map(|pii| pii.detect_patterns.iter().enumerate());
+        let is_entity =
+            |word: &str| Entity::ALL.into_iter().any(|entity| entity.as_str().eq_ignore_ascii_case(word));
         let found: Vec<(usize, String)> = words
-            .filter(|(_, word)| is_entity(word) || matches!(word.as_str(), "email" | "ssn" | "phone" | "credit_card"))
+            .filter(|(_, word)| {
+                is_entity(word) || matches!(word.as_str(), "email" | "ssn" | "phone" | "credit_card")
+            })
             .map(|(at, word)| (at, word.clone()))
             .collect();
         for (at, word) in found {
@@ -226,7 +272,8 @@ impl Lint<'_> {
         let path = format!("{path}.{key}");
         match self.options.models.lookup(name) {
             None => {
-                let message = format!("`{name}` is not in the model table: no prices and no limits are known");
+                let message =
+                    format!("`{name}` is not in the model table: no prices and no limits are known");
                 let help = "fine for an endpoint of your own; a table of yours is `--model-table FILE`";
                 self.warning(codes::UNKNOWN_MODEL, &path, message, help);
             }
@@ -255,7 +302,12 @@ impl Lint<'_> {
             }
             if served.contains(alias.as_str()) {
                 let message = format!("the alias `{alias}` hides the model of that name");
-                self.warning(codes::ALIAS_HIDES_MODEL, &path, message, "choose another name if that is not meant");
+                self.warning(
+                    codes::ALIAS_HIDES_MODEL,
+                    &path,
+                    message,
+                    "choose another name if that is not meant",
+                );
             }
         }
     }
@@ -271,7 +323,8 @@ impl Lint<'_> {
                 None => unknown.push((at, id.clone())),
                 Some(target) => {
                     let embeds = serves(target) == Some(Serves::Embedding);
-                    let alone = targets.iter().all(|other| other.id == *id || serves(other) != serves(target));
+                    let alone =
+                        targets.iter().all(|other| other.id == *id || serves(other) != serves(target));
                     if embeds && chats && alone {
                         other_kind.push((at, id.clone()));
                     }
@@ -294,10 +347,13 @@ impl Lint<'_> {
         for (at, exception) in self.pack.exceptions.iter().enumerate() {
             let path = format!("exceptions[{at}]");
             if exception.expires <= self.options.now {
-                let message = format!("the exception for `{}` has expired: the rule acts again", exception.rule);
+                let message =
+                    format!("the exception for `{}` has expired: the rule acts again", exception.rule);
                 self.warning(codes::EXPIRED_EXCEPTION, &format!("{path}.expires"), message, "remove it");
             }
-            let (Some((kind, rule)), Some(pack)) = (exception.rule.split_once('/'), compiled) else { continue };
+            let (Some((kind, rule)), Some(pack)) = (exception.rule.split_once('/'), compiled) else {
+                continue;
+            };
             let Some(entry) = pack.chain.iter().find(|entry| entry.kind.as_str() == kind) else { continue };
             if let CompiledPolicy::Content(detector) = &entry.policy
                 && !detector.rules().iter().any(|known| *known.id == *rule)
@@ -322,10 +378,11 @@ fn serves(target: &Target) -> Option<Serves> {
 
 /// A key behind a path: `.name`, or `["odd name"]`.
 fn key(name: &str) -> String {
-    crate::decode::Path::Root.key(name).to_string().strip_prefix('[').map_or_else(
-        || format!(".{name}"),
-        |bracketed| format!("[{bracketed}"),
-    )
+    crate::decode::Path::Root
+        .key(name)
+        .to_string()
+        .strip_prefix('[')
+        .map_or_else(|| format!(".{name}"), |bracketed| format!("[{bracketed}"))
 }
 
 /// Names of variables that a `base_url` is filled with.

@@ -77,7 +77,11 @@ impl ModelTable {
         TABLE.get_or_init(|| {
             let (table, findings) = Self::parse(BUILT_IN.as_bytes());
             debug_assert!(findings.is_empty(), "{findings:?}");
-            table.unwrap_or_else(|| Self { version: "none".to_owned(), digest: [0; 32], models: BTreeMap::new() })
+            table.unwrap_or_else(|| Self {
+                version: "none".to_owned(),
+                digest: [0; 32],
+                models: BTreeMap::new(),
+            })
         })
     }
 
@@ -140,7 +144,11 @@ fn class(tokens: u64, price: Option<f64>) -> Option<f64> {
     if tokens == 0 { Some(0.0) } else { Some(tokens as f64 * price?) }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked against the range before")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked against the range before"
+)]
 fn micros(total: f64) -> Option<u64> {
     (total.is_finite() && (0.0..=1e15).contains(&total)).then(|| total.round() as u64)
 }
@@ -200,7 +208,13 @@ fn model(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<(String, Model)> {
             Err(_) if written == "unknown-day" => Some(None),
             Err(_) => {
                 let message = format!("`{}` is not a day", shown(&written));
-                cx.error_help(codes::BAD_FORMAT, path, node.span, message, "write `2026-02-15`, or `unknown-day`");
+                cx.error_help(
+                    codes::BAD_FORMAT,
+                    path,
+                    node.span,
+                    message,
+                    "write `2026-02-15`, or `unknown-day`",
+                );
                 None
             }
         }
@@ -252,7 +266,8 @@ mod tests {
 
     #[test]
     fn an_unknown_price_is_no_cost_and_not_zero() {
-        let source = "version: '1'\nmodels:\n  - {name: a, prices: {input: 0.5, output: 1.5}}\n  - {name: b}\n";
+        let source =
+            "version: '1'\nmodels:\n  - {name: a, prices: {input: 0.5, output: 1.5}}\n  - {name: b}\n";
         let table = ModelTable::parse(source.as_bytes()).0.unwrap();
         let tokens = TokenCounts { prompt: Some(1_000), completion: Some(2_000), cached: None };
         assert_eq!(table.micro_usd("a", &tokens), Some(3_500));

@@ -7,8 +7,8 @@ use crate::pack::Pack;
 
 /// The keys that must be there; every other one has a default. The decoder is what decides, and a test compares.
 const REQUIRED: [&str; 15] = [
-    "pack", "policies", "name", "version", "chain", "id", "provider", "base_url", "regex", "rule", "reason", "expires",
-    "cases", "input", "expected",
+    "pack", "policies", "name", "version", "chain", "id", "provider", "base_url", "regex", "rule", "reason",
+    "expires", "cases", "input", "expected",
 ];
 
 /// The schema, as `kt policy schema` prints it. Editors that know it complete and check packs while they are written.
@@ -60,7 +60,11 @@ fn short_forms(schema: &mut Value) {
     ] {
         add("TestInput", key, json!({"description": description}));
     }
-    add("TestInput", "model", json!({"type": "string", "description": "The model; default: the first target's."}));
+    add(
+        "TestInput",
+        "model",
+        json!({"type": "string", "description": "The model; default: the first target's."}),
+    );
     let mode = json!({"const": "enforce", "description": "The log can't only observe."});
     add("AuditLogger", "mode", mode);
     let required = schema.pointer_mut("/$defs/TestInput").and_then(Value::as_object_mut).map(remove_required);

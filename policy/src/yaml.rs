@@ -318,10 +318,13 @@ impl Places<'_> {
                 Diagnostic::error(codes::ALIASES, "", span, "an alias stands inside its own anchor")
                     .help("write the value out")
             }
-            Error::UnknownAnchor { .. } => {
-                Diagnostic::error(codes::ALIASES, "", span, "an alias names an anchor that is not defined before it")
-                    .help("put a text that begins with `*` in quotes")
-            }
+            Error::UnknownAnchor { .. } => Diagnostic::error(
+                codes::ALIASES,
+                "",
+                span,
+                "an alias names an anchor that is not defined before it",
+            )
+            .help("put a text that begins with `*` in quotes"),
             Error::Message { msg, .. } => self.syntax(msg, span),
             other => self.syntax(&other.to_string(), span),
         }
@@ -329,8 +332,12 @@ impl Places<'_> {
 
     fn syntax(&self, message: &str, span: Option<Span>) -> Diagnostic {
         let first_line = message.lines().next().unwrap_or_default().trim().trim_end_matches('.');
-        let diagnostic =
-            Diagnostic::error(codes::SYNTAX, "", span, format!("the file is not YAML: {}", lower_first(first_line)));
+        let diagnostic = Diagnostic::error(
+            codes::SYNTAX,
+            "",
+            span,
+            format!("the file is not YAML: {}", lower_first(first_line)),
+        );
         let line = span.map(|span| self.line_of(span));
         match line {
             Some(line) if line.trim_start_matches(' ').starts_with('\t') => {
@@ -371,8 +378,9 @@ fn budget_refusal(breach: &BudgetBreach, span: Option<Span>) -> Diagnostic {
 }
 
 fn alias_refusal(span: Option<Span>) -> Diagnostic {
-    let message =
-        format!("aliases stand for too much: at most {MAX_ALIASES} aliases and {MAX_ALIASED_NODES} values in all");
+    let message = format!(
+        "aliases stand for too much: at most {MAX_ALIASES} aliases and {MAX_ALIASED_NODES} values in all"
+    );
     Diagnostic::error(codes::ALIASES, "", span, message).help("write the values out")
 }
 

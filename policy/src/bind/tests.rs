@@ -39,7 +39,10 @@ fn placeholders_are_filled_from_the_gateways_own_settings() {
     let urls: Vec<&str> = binding.targets.iter().map(|target| target.base_url.as_str()).collect();
     assert_eq!(
         urls,
-        ["https://adb-1.2.azuredatabricks.net/serving-endpoints", "https://dbc-1.cloud.databricks.com/serving-endpoints"]
+        [
+            "https://adb-1.2.azuredatabricks.net/serving-endpoints",
+            "https://dbc-1.cloud.databricks.com/serving-endpoints"
+        ]
     );
     assert_eq!(binding.targets[1].secret, Some(SecretKeyRef::File("databricks/token".to_owned())));
 }
@@ -71,8 +74,10 @@ fn hosts_must_be_allowed_and_a_wild_card_never_means_the_own_host() {
         let source = format!(
             "pack: {{name: p, version: 1.0.0}}\npolicies: {{chain: []}}\nproviders:\n  targets:\n    - {{id: a, provider: databricks, model: m, base_url: '{url}'}}\n"
         );
-        let settings =
-            BindSettings { allow_upstream: allow.iter().map(|host| (*host).to_owned()).collect(), ..settings() };
+        let settings = BindSettings {
+            allow_upstream: allow.iter().map(|host| (*host).to_owned()).collect(),
+            ..settings()
+        };
         assert_eq!(bind(&compiled(&source), &settings, &host).is_ok(), accepted, "{url} with {allow:?}");
     }
 }
@@ -93,7 +98,9 @@ fn an_override_replaces_scheme_and_host_and_needs_no_workspace() {
 
 #[test]
 fn a_bad_override_is_refused_without_showing_it() {
-    for written in ["one=http://u:secret@h", "one=ftp://h", "one=http://h/path", "http://h", "one=", "three=http://h"] {
+    for written in
+        ["one=http://u:secret@h", "one=ftp://h", "one=http://h/path", "http://h", "one=", "three=http://h"]
+    {
         let settings = BindSettings { upstream: vec![written.to_owned()], ..settings() };
         let findings = bind(&compiled(PACK), &settings, &host).unwrap_err();
         assert!(findings.iter().all(|finding| !finding.message.contains("secret")), "{findings:?}");

@@ -12,8 +12,8 @@ mod scalar;
 
 pub(crate) use map::{list, map, non_empty_list, unique_list};
 pub(crate) use object::Object;
-pub(crate) use path::{Path, head};
 pub use path::SourceMap;
+pub(crate) use path::{Path, head};
 pub(crate) use scalar::{amount, boolean, choice, fraction, integer, json, text, unknown_value};
 
 use crate::{

@@ -103,7 +103,9 @@ fn number(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<f64> {
     match &node.value {
         Value::Float(value) => Some(*value),
         // Every u32 is exact in an f64; what is larger is out of every range here.
-        Value::Int(value) => Some(u32::try_from(*value).map_or(if *value < 0 { -1.0 } else { f64::MAX }, f64::from)),
+        Value::Int(value) => {
+            Some(u32::try_from(*value).map_or(if *value < 0 { -1.0 } else { f64::MAX }, f64::from))
+        }
         Value::Text(text) if text.trim().parse::<f64>().is_ok() => {
             wrong_type(node, path, cx, "a number", Some("remove the quotes"));
             None
@@ -162,7 +164,8 @@ pub(crate) fn json(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<serde_js
         Value::Null => Json::Null,
         Value::Bool(value) => Json::Bool(*value),
         Value::Int(value) => {
-            let number = u64::try_from(*value).map(Into::into).or_else(|_| i64::try_from(*value).map(Into::into));
+            let number =
+                u64::try_from(*value).map(Into::into).or_else(|_| i64::try_from(*value).map(Into::into));
             let Ok(number) = number else {
                 let message = format!("`{value}` is too large for a number of JSON");
                 cx.error(codes::OUT_OF_RANGE, path, node.span, message);
@@ -185,9 +188,9 @@ pub(crate) fn json(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<serde_js
         }
         Value::Map(entries) => {
             let entries = by_key(entries, path, cx);
-            let fields = entries.into_iter().filter_map(|(key, entry)| {
-                Some((key.to_owned(), json(&entry.value, &path.key(key), cx)?))
-            });
+            let fields = entries
+                .into_iter()
+                .filter_map(|(key, entry)| Some((key.to_owned(), json(&entry.value, &path.key(key), cx)?)));
             Json::Object(fields.collect())
         }
     })

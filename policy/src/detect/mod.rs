@@ -8,7 +8,9 @@
 //!   form was what matched (a hit inside an encoded run covers the run).
 
 pub mod dlp;
+pub mod injection;
 pub mod patterns;
+pub mod pii;
 
 use std::{fmt, sync::Arc};
 

@@ -42,14 +42,16 @@ pub(super) fn check(lint: &mut Lint<'_>, target: &Target, path: &str) {
         let help = "only a gateway that names it with `--allow-upstream` serves the pack";
         lint.warning(codes::LOOPBACK_BASE_URL, &path, message, help);
     } else if whole_scheme == Some("http") {
-        let message = format!("the `base_url` of `{}` has no TLS: credentials would travel in clear", target.id);
+        let message =
+            format!("the `base_url` of `{}` has no TLS: credentials would travel in clear", target.id);
         lint.error(codes::CLEARTEXT_BASE_URL, &path, message, "write `https://`");
         return;
     }
     if filled != *written {
         let what = if written.contains("{workspace}") { "{workspace}" } else { "${…}" };
         let message = format!("each gateway fills in `{what}`");
-        let help = "a gateway without a value for it refuses the pack; `kt gateway run --workspace NAME` gives one";
+        let help =
+            "a gateway without a value for it refuses the pack; `kt gateway run --workspace NAME` gives one";
         lint.warning(codes::PLACEHOLDER, &path, message, help);
     }
 }

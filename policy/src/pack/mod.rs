@@ -19,6 +19,8 @@ pub use kinds::{
 pub use providers::{Providers, Target};
 pub use read::{ParsedPack, parse, parse_tests};
 
+pub use crate::decode::SourceMap;
+
 use crate::verdict::{Endpoint, PolicyKind};
 
 /// A policy pack.

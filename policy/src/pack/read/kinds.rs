@@ -9,14 +9,14 @@ use super::{
 use crate::{
     codes,
     decode::{
-        Cx, Object, Path, boolean, choice, fraction, head, integer, list, map, non_empty_list, text, unique_list,
-        unknown_value,
+        Cx, Object, Path, boolean, choice, fraction, head, integer, list, map, non_empty_list, text,
+        unique_list, unknown_value,
     },
     pack::kinds::{
-        AuditLogger, BuiltinSelection, DataRoutingPolicy, DlpFilter, DlpPattern, Durability, EndpointAction, Entity,
-        EntitySelection, InjectionDetection, InjectionEncoding, InjectionResponse, InjectionResponseAction,
-        MarkerFormat, OnExcess, OnNoCompliantProvider, PiiDetector, PromptInjection, Rbac, RbacAction, RbacRole,
-        Redaction, RoleAction, RuleSwitch,
+        AuditLogger, BuiltinSelection, DataRoutingPolicy, DlpFilter, DlpPattern, Durability, EndpointAction,
+        Entity, EntitySelection, InjectionDetection, InjectionEncoding, InjectionResponse,
+        InjectionResponseAction, MarkerFormat, OnExcess, OnNoCompliantProvider, PiiDetector, PromptInjection,
+        Rbac, RbacAction, RbacRole, Redaction, RoleAction, RuleSwitch,
     },
     verdict::{Action, Endpoint, Mode},
     yaml::{Node, Value},
@@ -43,7 +43,8 @@ fn endpoints(o: &mut Object<'_>, path: &Path<'_>, cx: &mut Cx) -> BTreeMap<Endpo
             path,
             cx,
             |written, span, path, cx| {
-                let endpoint = ENDPOINTS.iter().find(|(name, _)| *name == written).map(|(_, endpoint)| *endpoint);
+                let endpoint =
+                    ENDPOINTS.iter().find(|(name, _)| *name == written).map(|(_, endpoint)| *endpoint);
                 if endpoint.is_none() {
                     let place = Node { value: Value::Text(written.to_owned()), span };
                     unknown_value(written, ENDPOINTS.iter().map(|(name, _)| *name), &place, path, cx);
@@ -266,7 +267,8 @@ pub(super) fn rbac(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Rbac> {
     let mut o = Object::open(node, path, cx)?;
     let block = Rbac {
         mode: mode(&mut o, path, cx),
-        roles: o.or("roles", path, cx, BTreeMap::new(), |node, path, cx| map(node, path, cx, key(LABEL), role)),
+        roles: o
+            .or("roles", path, cx, BTreeMap::new(), |node, path, cx| map(node, path, cx, key(LABEL), role)),
         default_role: o.optional("default_role", path, cx, name(LABEL)),
         action: o.or("action", path, cx, RbacAction::Block, choice(RBAC_ACTIONS)),
         deny_if_missing: o.or("deny_if_missing", path, cx, Vec::new(), |node, path, cx| {
@@ -313,7 +315,8 @@ pub(super) fn audit_logger(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<
     if let Some(mode) = o.optional("mode", path, cx, choice(MODES))
         && mode == Mode::Observe
     {
-        let message = "`audit-logger` can't only observe: it records, or it does not stand in the chain".to_owned();
+        let message =
+            "`audit-logger` can't only observe: it records, or it does not stand in the chain".to_owned();
         let span = o.key_span("mode");
         cx.error_help(codes::AUDIT_OBSERVE, &path.key("mode"), span, message, "remove the key");
     }

@@ -14,13 +14,14 @@ pub(crate) use scalars::{MODEL_NAME, name};
 pub use testing::parse_tests;
 
 use super::{
-    AttachmentRule, BlockResponse, Exception, ExceptionScope, Pack, PackMeta, Policies, PolicyBlocks, Providers,
+    AttachmentRule, BlockResponse, Exception, ExceptionScope, Pack, PackMeta, Policies, PolicyBlocks,
+    Providers,
 };
 use crate::{
     codes,
     decode::{
-        Cx, Object, Path, SourceMap, boolean, choice, closest, described, head, list, listed, map, shown, text,
-        unique_list,
+        Cx, Object, Path, SourceMap, boolean, choice, closest, described, head, list, listed, map, shown,
+        text, unique_list,
     },
     diag::{self, Diagnostic, Span},
     verdict::{Endpoint, PolicyKind},
@@ -84,7 +85,8 @@ fn pack(root: &Node, cx: &mut Cx) -> Option<Pack> {
     let policies = o.required("policies", path, cx, policies);
     let policy = o.or("policy", path, cx, PolicyBlocks::default(), blocks);
     let providers = o.or("providers", path, cx, Providers::default(), providers::providers);
-    let exceptions = o.or("exceptions", path, cx, Vec::new(), |node, path, cx| list(node, path, cx, exception));
+    let exceptions =
+        o.or("exceptions", path, cx, Vec::new(), |node, path, cx| list(node, path, cx, exception));
     let testing = o.optional("testing", path, cx, testing::testing);
     for (key, help) in [
         ("provider_routing", "use `providers.routing`"),
@@ -95,7 +97,14 @@ fn pack(root: &Node, cx: &mut Cx) -> Option<Pack> {
         ("traffic_mirror", "use `mode: observe` to try a policy on live traffic"),
         ("version", "the version of a pack is `pack.version`"),
     ] {
-        o.refuse(key, path, cx, codes::NOT_ENFORCED, &format!("the section `{key}` is not part of a pack here"), help);
+        o.refuse(
+            key,
+            path,
+            cx,
+            codes::NOT_ENFORCED,
+            &format!("the section `{key}` is not part of a pack here"),
+            help,
+        );
     }
     o.finish(path, cx);
     Some(Pack {

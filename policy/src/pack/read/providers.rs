@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::scalars::{IDENTIFIER, LABEL, MODEL_NAME, key, name};
 use crate::{
     codes, compile,
-    decode::{Cx, Object, Path, boolean, choice, head, integer, list, map, non_empty_list, shown, text, unique_list},
+    decode::{
+        Cx, Object, Path, boolean, choice, head, integer, list, map, non_empty_list, shown, text, unique_list,
+    },
     pack::providers::{
         DataPolicy, Fallback, HealthProbe, Providers, Routing, SecretKeyRef, Strategy, Target, Trigger,
     },
@@ -62,7 +64,8 @@ fn target(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Target> {
         }
         Some((_, Some(named))) if model.as_deref().is_some_and(|model| model != named) => {
             let span = o.key_span("model");
-            let message = format!("`model` and `provider` name different models, the latter `{}`", shown(named));
+            let message =
+                format!("`model` and `provider` name different models, the latter `{}`", shown(named));
             cx.error_help(codes::CONFLICT, &path.key("model"), span, message, "remove `model`");
         }
         _ => {}
@@ -76,8 +79,9 @@ fn target(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Target> {
     let connect_timeout_seconds = o.or("connect_timeout_seconds", path, cx, 5, &seconds);
     let health_probe = o.optional("health_probe", path, cx, health_probe);
     let region = o.optional("region", path, cx, name(LABEL));
-    let labels =
-        o.or("labels", path, cx, BTreeMap::new(), |node, path, cx| map(node, path, cx, key(LABEL), name(LABEL)));
+    let labels = o.or("labels", path, cx, BTreeMap::new(), |node, path, cx| {
+        map(node, path, cx, key(LABEL), name(LABEL))
+    });
     let declared = o.optional("data_policy", path, cx, data_policy);
     let zdr = o.optional("zdr", path, cx, boolean);
     let data_policy = with_zdr(declared, zdr, &o, path, cx);
@@ -197,7 +201,13 @@ fn variable(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
     }
     // Not shown: a credential may stand where its name belongs.
     let message = "this is not the name of an environment variable".to_owned();
-    cx.error_help(codes::BAD_FORMAT, path, node.span, message, "write a name, such as `DATABRICKS_TOKEN`, not a value");
+    cx.error_help(
+        codes::BAD_FORMAT,
+        path,
+        node.span,
+        message,
+        "write a name, such as `DATABRICKS_TOKEN`, not a value",
+    );
     None
 }
 
@@ -209,7 +219,13 @@ fn secret_file(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
         return Some(written);
     }
     let message = format!("`{}` is not a path below the gateway's `secrets_dir`", shown(&written));
-    cx.error_help(codes::BAD_FORMAT, path, node.span, message, "no `..` and no leading `/`: `databricks/token`");
+    cx.error_help(
+        codes::BAD_FORMAT,
+        path,
+        node.span,
+        message,
+        "no `..` and no leading `/`: `databricks/token`",
+    );
     None
 }
 
@@ -291,7 +307,13 @@ fn fallback(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Fallback> {
         triggers: o.or("triggers", path, cx, default.triggers, |node, path, cx| {
             non_empty_list(node, path, cx, choice(TRIGGERS))
         }),
-        max_fallback_attempts: o.or("max_fallback_attempts", path, cx, default.max_fallback_attempts, integer(0..=16)),
+        max_fallback_attempts: o.or(
+            "max_fallback_attempts",
+            path,
+            cx,
+            default.max_fallback_attempts,
+            integer(0..=16),
+        ),
     };
     o.finish(path, cx);
     Some(fallback)

@@ -1,6 +1,6 @@
 //! Single values with a form of their own: names, versions, moments, media types.
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date};
 
 use super::unknown_kind;
 use crate::{
@@ -120,11 +120,9 @@ pub(super) fn version(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<semve
 /// A moment: RFC 3339, or a day, which stands for its first moment in UTC.
 pub(super) fn moment(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Timestamp> {
     let written = text(node, path, cx)?;
-    let day = || written.parse::<Date>().ok().filter(|_| written.len() == 10);
-    let moment = written.parse::<Timestamp>().ok().or_else(|| {
-        let midnight = day()?.to_zoned(TimeZone::UTC).ok()?;
-        Some(midnight.timestamp())
-    });
+    let is_day = written.len() == 10 && written.parse::<Date>().is_ok();
+    let moment =
+        if is_day { format!("{written}T00:00:00Z").parse().ok() } else { written.parse::<Timestamp>().ok() };
     if moment.is_none() {
         let message = format!("`{}` is not a day or a moment", shown(&written));
         let help = "write `2027-01-31`, or `2027-01-31T12:00:00Z`";
@@ -137,7 +135,9 @@ pub(super) fn moment(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Timest
 pub(super) fn media_type(written: &str, span: Span, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
     let token = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.'))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'+' | b'.'))
     };
     let valid = written == "*"
         || written.split_once('/').is_some_and(|(kind, sub)| token(kind) && (sub == "*" || token(sub)));
@@ -152,7 +152,8 @@ pub(super) fn media_type(written: &str, span: Span, path: &Path<'_>, cx: &mut Cx
 /// `<policy>` or `<policy>/<rule>`.
 pub(super) fn exception_rule(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
     let written = text(node, path, cx)?;
-    let (kind, rule) = written.split_once('/').map_or((written.as_str(), None), |(kind, rule)| (kind, Some(rule)));
+    let (kind, rule) =
+        written.split_once('/').map_or((written.as_str(), None), |(kind, rule)| (kind, Some(rule)));
     if !PolicyKind::ALL.into_iter().any(|known| known.as_str() == kind) {
         unknown_kind(kind, node.span, path, cx);
         return None;

@@ -94,7 +94,12 @@ fn input(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<TestInput> {
     let written = o.optional("body", path, cx, |node, path, cx| match json(node, path, cx)? {
         Json::Object(fields) => Some(fields),
         _ => {
-            cx.error(codes::WRONG_TYPE, path, head(node), "expected a mapping: the body of a request".to_owned());
+            cx.error(
+                codes::WRONG_TYPE,
+                path,
+                head(node),
+                "expected a mapping: the body of a request".to_owned(),
+            );
             None
         }
     });
@@ -122,7 +127,8 @@ fn input(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<TestInput> {
     let input = TestInput {
         endpoint,
         body,
-        headers: o.or("headers", path, cx, BTreeMap::new(), |node, path, cx| map(node, path, cx, key(LABEL), text)),
+        headers: o
+            .or("headers", path, cx, BTreeMap::new(), |node, path, cx| map(node, path, cx, key(LABEL), text)),
         roles: o.or("roles", path, cx, Vec::new(), |node, path, cx| {
             unique_list(node, path, cx, name(LABEL), String::clone)
         }),
@@ -156,7 +162,13 @@ fn expected(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<TestExpectation
     o.finish(path, cx);
     if expected == TestExpectation::default() {
         let message = "nothing is expected: the case can't fail".to_owned();
-        cx.error_help(codes::MISSING_KEY, path, head(node), message, "add `verdict: allow`, `redact` or `block`");
+        cx.error_help(
+            codes::MISSING_KEY,
+            path,
+            head(node),
+            message,
+            "add `verdict: allow`, `redact` or `block`",
+        );
     }
     Some(expected)
 }
