@@ -7,7 +7,10 @@
 //! - offsets are byte offsets into the given text, always on character borders, also when a normalised or decoded
 //!   form was what matched (a hit inside an encoded run covers the run).
 
+pub mod dlp;
 pub mod injection;
+pub mod patterns;
+pub mod pii;
 
 use std::{fmt, sync::Arc};
 
@@ -91,8 +94,8 @@ pub trait Detector: Send + Sync + fmt::Debug {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Scratch {
-    /// Of `prompt-injection`.
-    pub(crate) injection: injection::Memory,
+    dlp: dlp::DlpScratch,
+    injection: injection::Memory,
 }
 
 /// Something wrong in a detector's settings, found when compiling it.
