@@ -1,5 +1,5 @@
-//! Runs of a text that hold another text in an encoding: base64, base32, hex, binary digits, percent-encoding,
-//! character escapes.
+//! Runs of a text that hold another text in an encoding: base64, base32, base85, hex, binary digits, Morse,
+//! percent-encoding, character escapes.
 //!
 //! One pass over the bytes finds candidates; only those are decoded, and only what comes out as readable text is
 //! given, with the span of the encoded run. What was decoded is searched again, up to [`MAX_DEPTH`]. All together is
@@ -24,17 +24,23 @@ const MIN_GROUPS: usize = 6;
 /// Base32 has up to six `=`, base64 two.
 const MAX_PADDING: usize = 6;
 
+/// Shorter words full of signs are taken for code or smileys.
+const MIN_SIGNS_RUN: usize = 25;
+
+/// So many signs are enough.
+const MIN_SIGNS: usize = 4;
+
 /// Escapes of one run stand at most this many bytes apart.
 const MAX_ESCAPE_GAP: usize = 24;
 
 /// Which encodings are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinds {
-    /// Base64 (standard and URL alphabet, padded or not, wrapped lines) and base32.
+    /// Base64 (standard and URL alphabet, padded or not, wrapped lines), base32 and base85 (both alphabets).
     pub base64: bool,
     /// Percent-encoding.
     pub percent: bool,
-    /// Hexadecimal and binary digits, in one run or in separated groups.
+    /// Hexadecimal and binary digits, in one run or in separated groups, and Morse.
     pub hex: bool,
     /// `\u0041`, `\x41`, `\u{41}`, `&#65;`, `&#x41;`.
     pub escapes: bool,
@@ -52,10 +58,14 @@ pub enum Encoding {
     Base64,
     /// Base32.
     Base32,
+    /// Base85, as in Ascii85 or RFC 1924.
+    Base85,
     /// Hexadecimal digits.
     Hex,
     /// Binary digits.
     Binary,
+    /// Morse.
+    Morse,
     /// Percent-encoding.
     Percent,
     /// Character escapes of JSON, C, HTML.
@@ -110,6 +120,10 @@ enum Shape {
     HexGroups,
     /// Groups of eight binary digits.
     BinaryGroups,
+    /// A long word full of signs.
+    Signs,
+    /// Groups of dots and dashes.
+    Morse,
     /// Words with percent escapes.
     Percent,
     /// Words with character escapes: a range of the list of escapes.
@@ -173,6 +187,9 @@ impl Decoder {
         self.escapes.clear();
         collect(text, kinds, &mut self.candidates, &mut self.escapes);
         group_escapes(text, kinds, &mut self.candidates, &mut self.escapes);
+        if kinds.hex {
+            collect_morse(text, &mut self.candidates);
+        }
         for at in 0..self.candidates.len() {
             let Some(Candidate { span, shape }) = self.candidates.get(at).cloned() else { break };
             if self.buffer.len() + span.len() > MAX_DECODED_BYTES {
@@ -196,6 +213,8 @@ impl Decoder {
             Shape::Dense => &[Encoding::Hex, Encoding::Binary, Encoding::Base64, Encoding::Base32],
             Shape::HexGroups => &[Encoding::Hex],
             Shape::BinaryGroups => &[Encoding::Binary],
+            Shape::Signs => &[Encoding::Base85],
+            Shape::Morse => &[Encoding::Morse],
             Shape::Percent => &[Encoding::Percent],
             Shape::Escapes { first, last } => {
                 let from = self.buffer.len();
@@ -220,6 +239,8 @@ impl Decoder {
                 Encoding::Binary => kinds.hex && digits(run, 2, &mut self.bytes),
                 Encoding::Base64 => kinds.base64 && base64_bytes(run, &mut self.bytes),
                 Encoding::Base32 => kinds.base64 && base32_bytes(run, &mut self.bytes),
+                Encoding::Base85 => base85_bytes(run, &mut self.bytes),
+                Encoding::Morse => morse_bytes(run, &mut self.bytes),
                 Encoding::Percent => percent_bytes(run, &mut self.bytes),
                 Encoding::Escape => false,
             };
@@ -286,6 +307,7 @@ fn collect(text: &str, kinds: Kinds, candidates: &mut Vec<Candidate>, escapes: &
     let mut groups: Option<Groups> = None;
     let mut percent: Option<Range<usize>> = None;
     let mut percent_count = 0;
+    let (mut word, mut signs) = (0, 0);
     while let Some(&byte) = bytes.get(at) {
         let kind = class(byte);
         if kind & DENSE != 0 {
@@ -301,7 +323,7 @@ fn collect(text: &str, kinds: Kinds, candidates: &mut Vec<Candidate>, escapes: &
             }
             let length = at - start;
             if length >= MIN_RUN {
-                if kinds.base64 || kinds.hex {
+                if (kinds.base64 || kinds.hex) && !is_word(bytes.get(start..at).unwrap_or_default()) {
                     at = wrapped_end(bytes, start, at);
                     let padding = bytes.get(at..).unwrap_or_default().iter().take(MAX_PADDING);
                     at += padding.take_while(|&&byte| byte == b'=').count();
@@ -321,6 +343,7 @@ fn collect(text: &str, kinds: Kinds, candidates: &mut Vec<Candidate>, escapes: &
         } else if kind & MARK != 0 {
             match byte {
                 b'%' if kinds.percent && pair(bytes, at + 1).is_some() => {
+                    signs += 1;
                     match &mut percent {
                         Some(run) if at - run.end <= MAX_ESCAPE_GAP => {
                             run.end = at + 3;
@@ -344,11 +367,24 @@ fn collect(text: &str, kinds: Kinds, candidates: &mut Vec<Candidate>, escapes: &
                 _ => at += 1,
             }
         } else {
+            if byte.is_ascii_whitespace() {
+                push_signs(kinds, word..at, signs, candidates);
+                (word, signs) = (at + 1, 0);
+            } else {
+                signs += 1;
+            }
             at += 1;
         }
     }
+    push_signs(kinds, word..bytes.len(), signs, candidates);
     push_groups(groups, candidates);
     push_percent(text, percent, percent_count, candidates);
+}
+
+/// Whether a run is a word in lower case, perhaps with a capital in front or joined by signs: twelve characters of
+/// base64 look so once in a million.
+fn is_word(run: &[u8]) -> bool {
+    run.iter().skip(1).all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'_' | b'/'))
 }
 
 /// The end of a run that goes on over line breaks: every line but the last is long and whole.
@@ -406,6 +442,38 @@ fn push_groups(groups: Option<Groups>, candidates: &mut Vec<Candidate>) {
         && count >= MIN_GROUPS
     {
         candidates.push(Candidate { span: start..end, shape });
+    }
+}
+
+fn push_signs(kinds: Kinds, word: Range<usize>, signs: usize, candidates: &mut Vec<Candidate>) {
+    if kinds.base64 && signs >= MIN_SIGNS && word.len() >= MIN_SIGNS_RUN {
+        candidates.push(Candidate { span: word, shape: Shape::Signs });
+    }
+}
+
+/// Rows of dots and dashes. Each begins at a full stop, of which an ordinary text has one a sentence.
+fn collect_morse(text: &str, candidates: &mut Vec<Candidate>) {
+    const MIN_LETTERS: usize = 8;
+    let bytes = text.as_bytes();
+    let part = |byte: u8| matches!(byte, b'.' | b'-' | b' ' | b'/' | b'|');
+    let mut done = 0;
+    for dot in memchr::memchr_iter(b'.', bytes) {
+        if dot < done {
+            continue;
+        }
+        let before = bytes.get(done..dot).unwrap_or_default();
+        let start = dot - before.iter().rev().take_while(|&&byte| part(byte)).count();
+        let end = dot + bytes.get(dot..).unwrap_or_default().iter().take_while(|&&byte| part(byte)).count();
+        done = end;
+        let run = text.get(start..end).unwrap_or_default();
+        let from = start + run.len() - run.trim_start_matches([' ', '/', '|']).len();
+        let to = end - (run.len() - run.trim_end_matches([' ', '/', '|']).len());
+        let run = text.get(from..to).unwrap_or_default();
+        if run.split([' ', '/', '|']).filter(|letter| !letter.is_empty()).take(MIN_LETTERS).count()
+            == MIN_LETTERS
+        {
+            candidates.push(Candidate { span: from..to, shape: Shape::Morse });
+        }
     }
 }
 
@@ -601,6 +669,103 @@ fn base32_bytes(run: &str, out: &mut Vec<u8>) -> bool {
     }
     true
 }
+
+/// Both alphabets count from 33 characters on; which one it is shows by the letters in use.
+fn base85_bytes(run: &str, out: &mut Vec<u8>) -> bool {
+    const RFC_1924: &[u8] =
+        b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~";
+    let framed = run.strip_prefix("<~").map(|rest| rest.strip_suffix("~>").unwrap_or(rest));
+    let ascii = framed.unwrap_or(run);
+    if base85_groups(ascii, out, |byte| byte.checked_sub(b'!').filter(|&value| value < 85)) {
+        let letters = out.iter().filter(|byte| byte.is_ascii_alphabetic() || **byte == b' ').count();
+        if letters * 4 >= out.len() * 3 {
+            return true;
+        }
+    }
+    out.clear();
+    base85_groups(run, out, |byte| {
+        RFC_1924.iter().position(|&known| known == byte).and_then(|at| u8::try_from(at).ok())
+    })
+}
+
+fn base85_groups(run: &str, out: &mut Vec<u8>, value_of: impl Fn(u8) -> Option<u8>) -> bool {
+    for group in run.as_bytes().chunks(5) {
+        let mut value = 0_u64;
+        for at in 0..5 {
+            // What is missing in the last group is filled up with the highest digit.
+            let digit = match group.get(at) {
+                Some(&byte) => match value_of(byte) {
+                    Some(digit) => digit,
+                    None => return false,
+                },
+                None => 84,
+            };
+            value = value * 85 + u64::from(digit);
+        }
+        let Ok(value) = u32::try_from(value) else { return false };
+        out.extend(value.to_be_bytes().into_iter().take(group.len().saturating_sub(1)));
+    }
+    true
+}
+
+fn morse_bytes(run: &str, out: &mut Vec<u8>) -> bool {
+    for word in run.split(['/', '|']).flat_map(|words| words.split("   ")) {
+        if !out.is_empty() {
+            out.push(b' ');
+        }
+        for letter in word.split_whitespace() {
+            let Some(&(_, plain)) = MORSE.iter().find(|(code, _)| *code == letter) else { continue };
+            out.push(plain);
+        }
+    }
+    true
+}
+
+static MORSE: &[(&str, u8)] = &[
+    (".-", b'a'),
+    ("-...", b'b'),
+    ("-.-.", b'c'),
+    ("-..", b'd'),
+    (".", b'e'),
+    ("..-.", b'f'),
+    ("--.", b'g'),
+    ("....", b'h'),
+    ("..", b'i'),
+    (".---", b'j'),
+    ("-.-", b'k'),
+    (".-..", b'l'),
+    ("--", b'm'),
+    ("-.", b'n'),
+    ("---", b'o'),
+    (".--.", b'p'),
+    ("--.-", b'q'),
+    (".-.", b'r'),
+    ("...", b's'),
+    ("-", b't'),
+    ("..-", b'u'),
+    ("...-", b'v'),
+    (".--", b'w'),
+    ("-..-", b'x'),
+    ("-.--", b'y'),
+    ("--..", b'z'),
+    ("-----", b'0'),
+    (".----", b'1'),
+    ("..---", b'2'),
+    ("...--", b'3'),
+    ("....-", b'4'),
+    (".....", b'5'),
+    ("-....", b'6'),
+    ("--...", b'7'),
+    ("---..", b'8'),
+    ("----.", b'9'),
+    (".-.-.-", b'.'),
+    ("--..--", b','),
+    ("..--..", b'?'),
+    (".--.-.", b'@'),
+    ("-..-.", b'/'),
+    ("---...", b':'),
+    ("-....-", b'-'),
+];
 
 fn percent_bytes(run: &str, out: &mut Vec<u8>) -> bool {
     out.extend(percent_encoding::percent_decode_str(run).map(|byte| if byte == b'+' { b' ' } else { byte }));

@@ -5,7 +5,8 @@ use unicode_normalization::char::is_combining_mark;
 
 use super::concept::Concept;
 
-/// Sentences are not ended below this many words: "ignore. all. previous." is one sentence.
+/// What ends a sentence is passed over when fewer words than this came since the last one: "ignore. all. previous."
+/// is one sentence, and so is a word a line.
 const MIN_SENTENCE_WORDS: u32 = 3 * WORD;
 
 /// A text without full stops is cut here.
@@ -16,11 +17,20 @@ const WORD: u32 = 4;
 const LETTER: u32 = 1;
 const IDEOGRAPH: u32 = 2;
 
+/// A longer word may be several.
+const WORD_BYTES: usize = 12;
+
 /// Longer words are cut, so that one word is never the whole text.
 const MAX_WORD_BYTES: usize = 1024;
 
 /// A single line break after a line shorter than this many bytes ends a sentence; a longer line was wrapped.
 const WRAPPED_LINE_BYTES: usize = 50;
+
+/// Longer words may be several words without spaces.
+const LONG_WORD_LETTERS: u32 = 16;
+
+/// A word is several words when so many are known.
+const PARTS: usize = 3;
 
 /// How many of the same sign in a row are kept.
 const MAX_REPEATED_SIGNS: u32 = 4;
@@ -83,6 +93,9 @@ struct State {
     pos: u32,
     sentence: u32,
     words_in_sentence: u32,
+    /// Since the last place where a sentence could have ended.
+    words_since_end: u32,
+    words_since_paragraph: u32,
     leads: bool,
     spaced_row: u32,
     sign: char,
@@ -98,8 +111,11 @@ struct Word {
     start: usize,
     end: usize,
     letters: u32,
-    /// Digits and signs that leetspeak uses, beside or between letters.
-    leet: u32,
+    digits: u32,
+    /// Whether a letter follows a digit, as in leetspeak and seldom else (`utf8`, `sha256`).
+    leet: bool,
+    /// Whether it holds a letter that is no hexadecimal digit.
+    plain: bool,
     underscores: u32,
     last: char,
     repeated: u32,
@@ -202,18 +218,30 @@ impl Tokens {
                 }
                 self.sign(c, at, at + width);
             }
-            if matches!(c, '"' | '\'' | '`' | '>' | ')' | ']' | '}' | '{' | '(' | '[' | '|' | '*' | '#' | '-' | '.' | '!' | '?' | ':')
-            {
+            if matches!(
+                c,
+                '"' | '\''
+                    | '`'
+                    | '>'
+                    | ')'
+                    | ']'
+                    | '}'
+                    | '{'
+                    | '('
+                    | '['
+                    | '|'
+                    | '*'
+                    | '#'
+                    | '-'
+                    | '.'
+                    | '!'
+                    | '?'
+                    | ':'
+            ) {
                 self.state.leads = true;
             }
         }
         self.end_word();
-    }
-
-    /// Where the word or sign at `buffer_at` stands in the list.
-    pub(super) fn index_at(&self, buffer_at: usize) -> usize {
-        let after = self.list.partition_point(|token| token.at as usize <= buffer_at);
-        after.saturating_sub(1)
     }
 
     /// The word at `index`.
@@ -238,8 +266,10 @@ impl Tokens {
         } else if c == '_' {
             word.underscores += 1;
         } else if c.is_ascii_digit() {
-            word.leet += 1;
+            word.digits += 1;
         }
+        word.leet |= word.last.is_ascii_digit() && c.is_ascii_lowercase();
+        word.plain |= c.is_alphabetic() && !c.is_ascii_hexdigit();
         word.repeated = if c == word.last { word.repeated + 1 } else { 0 };
         word.last = c;
         if word.repeated >= 2 && c.is_alphabetic() {
@@ -262,24 +292,27 @@ impl Tokens {
         }
         self.state.word.open = false;
         let bytes = self.buffer.len() - word.at;
-        if word.letters + word.leet == 1 {
+        if word.letters + word.digits == 1 {
             self.state.spaced_row += 1;
             self.cues.spaced_letters = self.cues.spaced_letters.max(self.state.spaced_row);
         } else {
             self.state.spaced_row = 0;
         }
-        self.cues.leet_words += u32::from(word.leet > 0 && word.letters > 0 && bytes >= 3);
-        self.cues.long_words += u32::from(word.letters >= 14);
-        if word.underscores > 0 && word.letters >= 3 && word.leet == 0 {
+        self.cues.leet_words += u32::from(word.leet && word.plain && bytes >= 3);
+        self.cues.long_words += u32::from(word.letters >= LONG_WORD_LETTERS);
+        if word.underscores > 0 && word.letters >= 3 && word.digits == 0 {
             self.forms.push((narrow(self.list.len()), Concept::Identifier));
         }
         self.push(word.at, word.start, word.end, 2);
-        self.count(if word.letters + word.leet == 1 { LETTER } else { WORD });
+        let single = word.letters + word.digits == 1;
+        self.count(if single { LETTER } else { WORD * narrow(1 + bytes / WORD_BYTES) });
     }
 
     /// A text without full stops is cut.
     fn count(&mut self, words: u32) {
         self.state.words_in_sentence += words;
+        self.state.words_since_end += words;
+        self.state.words_since_paragraph += words;
         if self.state.words_in_sentence >= MAX_SENTENCE_WORDS {
             self.end_sentence();
         }
@@ -331,6 +364,10 @@ impl Tokens {
 
     fn line_break(&mut self, breaks: usize, line: usize) {
         self.state.leads = true;
+        if breaks > 1 {
+            self.state.words_since_end = self.state.words_since_paragraph;
+            self.state.words_since_paragraph = 0;
+        }
         if breaks > 1 || line < WRAPPED_LINE_BYTES {
             self.end_sentence();
         }
@@ -338,35 +375,48 @@ impl Tokens {
 
     fn end_sentence(&mut self) {
         self.state.leads = true;
-        if self.state.words_in_sentence >= MIN_SENTENCE_WORDS {
+        if self.state.words_since_end >= MIN_SENTENCE_WORDS
+            || self.state.words_in_sentence >= MAX_SENTENCE_WORDS
+        {
             self.state.sentence += 1;
             self.state.words_in_sentence = 0;
         }
+        self.state.words_since_end = 0;
     }
 
     // === words made of other words ===
 
     /// Makes this the words of `source` with rows of single letters joined (`i g n o r e`) and words without spaces
     /// between them taken apart (`ignoreall`) by `split`, which gives the length of the word that a text starts with.
-    pub(super) fn regroup(&mut self, source: &Tokens, canonical: &str, split: impl Fn(&str) -> usize) {
+    /// Gives whether there was anything to join or to take apart.
+    pub(super) fn regroup(
+        &mut self,
+        source: &Tokens,
+        canonical: &str,
+        split: impl Fn(&str) -> usize,
+    ) -> bool {
         self.clear();
+        let mut changed = false;
         let mut at = 0;
         while let Some(token) = source.list.get(at).copied() {
             let row = spaced_row(source, canonical, at);
             if row.end - at >= 4 {
                 self.join_row(source, canonical, at, &row, &split);
+                changed = true;
                 at = row.end;
                 continue;
             }
             self.follow(&token);
             let word = source.word(at);
-            if word.chars().nth(13).is_some() {
+            if word.len() >= LONG_WORD_LETTERS as usize && known_parts(word, &split) >= PARTS {
                 self.apart(word, token.start as usize, token.end as usize, &split);
+                changed = true;
             } else {
                 self.copy(word, token);
             }
             at += 1;
         }
+        changed
     }
 
     /// Takes over the sentence of a token of the source.
@@ -378,7 +428,8 @@ impl Tokens {
     fn copy(&mut self, word: &str, token: Token) {
         let at = self.buffer.len();
         self.buffer.push_str(word);
-        let weight = if word.chars().next().is_some_and(|c| is_word_char(c) && !is_ideograph(c)) { 2 } else { 1 };
+        let weight =
+            if word.chars().next().is_some_and(|c| is_word_char(c) && !is_ideograph(c)) { 2 } else { 1 };
         self.push(at, token.start as usize, token.end as usize, weight);
     }
 
@@ -476,6 +527,20 @@ fn gap(canonical: &str, before: &Token, after: &Token) -> usize {
     canonical.get(from..to).map_or(usize::MAX, |between| between.chars().take(10).count())
 }
 
+/// How many known words `word` is made of; enough are enough.
+fn known_parts(word: &str, split: &impl Fn(&str) -> usize) -> usize {
+    let mut rest = word;
+    let mut parts = 0;
+    while let Some(c) = rest.chars().next()
+        && parts < PARTS
+    {
+        let known = split(rest);
+        parts += usize::from(known > 0);
+        rest = rest.get(known.max(c.len_utf8())..).unwrap_or_default();
+    }
+    parts
+}
+
 /// Letters, digits, marks of letters, and the underscore of names.
 fn is_word_char(c: char) -> bool {
     if c.is_ascii() {
@@ -506,7 +571,22 @@ fn ends_before(next: char) -> bool {
 fn is_elision(word: &str) -> bool {
     matches!(
         word,
-        "l" | "d" | "j" | "n" | "s" | "c" | "m" | "t" | "qu" | "dell" | "all" | "nell" | "sull" | "dall" | "quell" | "un" | "jusqu"
+        "l" | "d"
+            | "j"
+            | "n"
+            | "s"
+            | "c"
+            | "m"
+            | "t"
+            | "qu"
+            | "dell"
+            | "all"
+            | "nell"
+            | "sull"
+            | "dall"
+            | "quell"
+            | "un"
+            | "jusqu"
     )
 }
 

@@ -98,7 +98,11 @@ impl Reader {
             options: Options {
                 compatibility: encoding.normalize_unicode,
                 invisible: encoding.normalize_unicode,
-                homoglyphs: if encoding.detect_homoglyphs { Homoglyphs::Everywhere } else { Homoglyphs::Keep },
+                homoglyphs: if encoding.detect_homoglyphs {
+                    Homoglyphs::Everywhere
+                } else {
+                    Homoglyphs::Keep
+                },
                 ..FOLDING
             },
             kinds: Kinds {
@@ -134,7 +138,12 @@ impl Reader {
     }
 
     /// What the encoded runs of `text` say, each for itself.
-    fn read_encoded<S: Fn(usize) -> RuleSwitch>(&self, text: &str, context: &Context<'_, S>, memory: &mut Memory) {
+    fn read_encoded<S: Fn(usize) -> RuleSwitch>(
+        &self,
+        text: &str,
+        context: &Context<'_, S>,
+        memory: &mut Memory,
+    ) {
         let mut decoder = std::mem::take(&mut memory.decoder);
         decoder.find(text, self.kinds);
         let mut canonical = std::mem::take(&mut memory.inner);
@@ -169,10 +178,11 @@ fn read_views<S: Fn(usize) -> RuleSwitch>(
     let spaced = cues.spaced_letters >= 4;
     if spaced || cues.long_words > 0 {
         let mut regrouped = std::mem::take(&mut memory.regrouped);
-        regrouped.regroup(&tokens, canonical.text(), |rest| split(&lexicon.words, rest));
-        let disguised = cues.spaced_letters >= 8;
-        let other = read_view(&regrouped, &lexicon.plain, canonical, context, disguised, false, memory);
-        best = best.max(other);
+        if regrouped.regroup(&tokens, canonical.text(), |rest| split(&lexicon.words, rest)) {
+            let disguised = cues.spaced_letters >= 8;
+            let other = read_view(&regrouped, &lexicon.plain, canonical, context, disguised, false, memory);
+            best = best.max(other);
+        }
         memory.regrouped = regrouped;
     }
     if cues.leet_words >= 2 || cues.spaced_letters >= 6 {
@@ -181,9 +191,10 @@ fn read_views<S: Fn(usize) -> RuleSwitch>(
         best = best.max(other);
         if tokens.cues.spaced_letters >= 4 || tokens.cues.long_words > 0 {
             let mut regrouped = std::mem::take(&mut memory.regrouped);
-            regrouped.regroup(&tokens, canonical.text(), |rest| split(&lexicon.leet_words, rest));
-            let other = read_view(&regrouped, &lexicon.leet, canonical, context, true, false, memory);
-            best = best.max(other);
+            if regrouped.regroup(&tokens, canonical.text(), |rest| split(&lexicon.leet_words, rest)) {
+                let other = read_view(&regrouped, &lexicon.leet, canonical, context, true, false, memory);
+                best = best.max(other);
+            }
             memory.regrouped = regrouped;
         }
     }
@@ -268,7 +279,9 @@ fn add_encoded(tokens: &Tokens, canonical: &Canonical, encoded: &[Encoded], matc
         let first = lowest(tokens.list.len(), |at| origin(at).end > run.span.start);
         let last = lowest(tokens.list.len(), |at| origin(at).start >= run.span.end);
         if let Some(last) = last.checked_sub(1).filter(|&last| last >= first) {
-            for (rule, score) in [(run.best.rule, run.best.score), (run.best.enforced_rule, run.best.enforced)] {
+            for (rule, score) in
+                [(run.best.rule, run.best.score), (run.best.enforced_rule, run.best.enforced)]
+            {
                 let weight = without_doubt(score);
                 matches.push(Match { rule, family: Family::Encoded, first, last, weight });
             }
