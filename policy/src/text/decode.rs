@@ -709,8 +709,8 @@ fn base85_groups(run: &str, out: &mut Vec<u8>, value_of: impl Fn(u8) -> Option<u
 }
 
 fn morse_bytes(run: &str, out: &mut Vec<u8>) -> bool {
-    for word in run.split(['/', '|']).flat_map(|words| words.split("   ")) {
-        if !out.is_empty() {
+    for word in run.split(['/', '|']).flat_map(|words| words.split("  ")) {
+        if !out.is_empty() && out.last() != Some(&b' ') {
             out.push(b' ');
         }
         for letter in word.split_whitespace() {

@@ -9,6 +9,8 @@ pub(super) enum Concept {
     Override,
     /// The same in a milder or more ambiguous word: drop, skip, change, disable.
     OverrideWeak,
+    /// Stands above something: supersedes, takes precedence over.
+    Outranks,
     /// Earlier: previous, above, so far.
     Prior,
     /// What the model was given: "you were told", "given to you".
@@ -160,6 +162,8 @@ pub(super) enum Concept {
     HowTo,
     /// Somebody else is the subject: they, users, people.
     Subject,
+    /// What a program is to do: "the function should".
+    Specification,
     /// Talk about such texts: "phrases like", "what does … mean".
     Mention,
     /// The same after the fact: "… is a well-known attack".

@@ -220,6 +220,9 @@ fn narrow(n: usize) -> u32 {
 /// How far before a command a negation counts, in half words.
 const NEGATION_REACH: u32 = 8;
 
+/// How far after a command what it is about counts, in half words.
+const ABOUT_REACH: u32 = 8;
+
 /// How far before and after a match talk about such texts counts, in half words.
 const MENTION_REACH: u32 = 32;
 
@@ -242,6 +245,7 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
         let command = rule.softened == Softened::Command;
         let overrides = rule.family == Family::Override;
         let mut factor = 1.0_f32;
+        let (mut mentioned, mut judged) = (false, false);
         for modifier in memory.modifiers.get(from..).unwrap_or_default() {
             if modifier.first > found.last + MENTION_REACH as usize {
                 break;
@@ -259,9 +263,10 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
                 Concept::Negation if command && before && distance <= NEGATION_REACH => 0.2,
                 Concept::Subject if command && before && distance <= 2 => 0.4,
                 Concept::HowTo if command && before && distance <= 6 => 0.45,
+                Concept::Specification if command && before && distance <= MENTION_REACH => 0.55,
                 Concept::Mention if before && distance <= MENTION_REACH => 0.4,
                 Concept::MentionAfter if !before && distance <= MENTION_REACH => 0.45,
-                Concept::About if overrides && !before && distance <= 4 => 0.6,
+                Concept::About if overrides && !before && distance <= ABOUT_REACH => 0.6,
                 Concept::About
                     if overrides && modifier.first > found.first && modifier.last <= found.last =>
                 {
@@ -270,6 +275,11 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
                 _ => 1.0,
             };
             factor = factor.min(weaker);
+            mentioned |= modifier.concept == Concept::Mention && weaker < 1.0;
+            judged |= modifier.concept == Concept::MentionAfter && weaker < 1.0;
+        }
+        if mentioned && judged {
+            factor *= 0.7;
         }
         found.weight *= factor;
     }

@@ -13,6 +13,7 @@ mod engine;
 mod lexicon;
 mod rules;
 mod score;
+mod spelling;
 mod tokens;
 mod user;
 mod views;

@@ -18,6 +18,7 @@ pub(super) enum Family {
     Obedience,
     Authority,
     Boundary,
+    Ending,
     Addressed,
     Placement,
     Output,
@@ -131,6 +132,30 @@ pub(super) static RULES: &[RuleDef] = &[
     )
     .any_order(),
     rule(
+        "injection.override.outranked",
+        F::Override,
+        0.44,
+        &[&[C::Outranks], &[C::Prior, C::All, C::Your, C::Given], &[C::Instruction, C::Rules]],
+        3,
+    )
+    .statement(),
+    rule(
+        "injection.override.outranked",
+        F::Override,
+        0.72,
+        &[&[C::Outranks], &[C::Your], &[C::Instruction, C::Rules]],
+        3,
+    )
+    .statement(),
+    rule(
+        "injection.override.outranked",
+        F::Override,
+        0.6,
+        &[&[C::NewInstruction], &[C::Outranks], &[C::All, C::Prior, C::Your]],
+        4,
+    )
+    .statement(),
+    rule(
         "injection.override.ignore-yours",
         F::Override,
         0.85,
@@ -229,7 +254,7 @@ pub(super) static RULES: &[RuleDef] = &[
     .any_order()
     .statement(),
     rule("injection.override.declared-void", F::Void, 0.72, &[&[C::Given], &[C::Void]], 3).statement(),
-    rule("injection.override.declared-void", F::Void, 0.5, &[&[C::Instruction], &[C::Void]], 3).statement(),
+    rule("injection.override.declared-void", F::Void, 0.45, &[&[C::Instruction], &[C::Void]], 3).statement(),
     rule("injection.override.declared-void", F::Void, 0.44, &[&[C::Rules], &[C::Void]], 2).statement(),
     rule(
         "injection.override.declared-void",
@@ -396,7 +421,7 @@ pub(super) static RULES: &[RuleDef] = &[
     rule("injection.role.persona", F::Role, 0.5, &[&[C::Persona], &[C::Model, C::Persona]], 3)
         .any_order()
         .statement(),
-    rule("injection.role.mode", F::Role, 0.7, &[&[C::Enable, C::Role, C::You], &[C::Mode]], 4).statement(),
+    rule("injection.role.mode", F::Role, 0.7, &[&[C::Enable, C::Role, C::You], &[C::Mode]], 4),
     rule("injection.role.mode", F::Role, 0.55, &[&[C::Mode], &[C::Enable, C::Unrestricted, C::NoRefusal]], 4)
         .statement(),
     rule("injection.role.no-longer", F::Role, 0.6, &[&[C::NoLonger]], 0).statement(),
@@ -430,11 +455,11 @@ pub(super) static RULES: &[RuleDef] = &[
     rule("injection.role.obedience", F::Obedience, 0.2, &[&[C::NoWarning]], 0).statement(),
     rule("injection.role.obedience", F::Obedience, 0.24, &[&[C::StayInCharacter]], 0).statement(),
     // Who claims to speak.
-    rule("injection.authority.claimed", F::Authority, 0.5, &[&[C::Authority]], 0).statement(),
+    rule("injection.authority.claimed", F::Authority, 0.44, &[&[C::Authority]], 0).statement(),
     rule(
         "injection.authority.claimed",
         F::Authority,
-        0.66,
+        0.56,
         &[&[C::Authority], &[C::Permission, C::Official]],
         10,
     )
@@ -446,12 +471,12 @@ pub(super) static RULES: &[RuleDef] = &[
     rule("injection.boundary.turn-label", F::Boundary, 0.2, &[&[C::TurnLabel]], 0).statement(),
     // Signs that end the data and begin another turn.
     rule("injection.boundary.chat-template", F::Boundary, 0.8, &[&[C::TemplateToken]], 0).always(),
-    rule("injection.boundary.fake-tag", F::Boundary, 0.5, &[&[C::FakeTag]], 0).always(),
+    rule("injection.boundary.fake-tag", F::Boundary, 0.47, &[&[C::FakeTag]], 0).always(),
     rule("injection.boundary.fake-tag", F::Boundary, 0.75, &[&[C::FakeTag], &[C::FakeTag]], 8).always(),
     rule("injection.boundary.fake-heading", F::Boundary, 0.42, &[&[C::FakeHeading]], 0).always(),
     rule("injection.boundary.fake-heading", F::Boundary, 0.72, &[&[C::FakeHeading], &[C::FakeResponse]], 30)
         .always(),
-    rule("injection.boundary.fake-end", F::Boundary, 0.4, &[&[C::FakeEnd]], 0).always(),
+    rule("injection.boundary.fake-end", F::Ending, 0.4, &[&[C::FakeEnd]], 0).always(),
     rule("injection.hidden.comment", F::Hidden, 0.12, &[&[C::HtmlComment]], 0).always(),
     rule("injection.hidden.style", F::Hidden, 0.2, &[&[C::HiddenStyle]], 0).always(),
     // Data that speaks to the model.
@@ -461,7 +486,15 @@ pub(super) static RULES: &[RuleDef] = &[
         "injection.indirect.before-answer",
         F::Placement,
         0.56,
-        &[&[C::BeforeAnswer], &[C::Call, C::Send, C::Destroy, C::Insert, C::Reveal]],
+        &[&[C::BeforeAnswer], &[C::Call, C::Send, C::Destroy]],
+        3,
+    )
+    .any_order(),
+    rule(
+        "injection.indirect.before-answer",
+        F::Placement,
+        0.44,
+        &[&[C::BeforeAnswer], &[C::Insert, C::Reveal]],
         3,
     )
     .any_order(),
@@ -480,7 +513,7 @@ pub(super) static RULES: &[RuleDef] = &[
     rule(
         "injection.indirect.lasting",
         F::Placement,
-        0.58,
+        0.48,
         &[&[C::Lasting], &[C::Insert, C::InYourAnswer, C::FromNowOn, C::Send, C::Lasting]],
         8,
     )
@@ -494,7 +527,7 @@ pub(super) static RULES: &[RuleDef] = &[
     rule(
         "injection.tool.call",
         F::Tool,
-        0.66,
+        0.44,
         &[&[C::Call], &[C::Identifier], &[C::Send, C::Destroy, C::BeforeAnswer, C::Address]],
         8,
     ),

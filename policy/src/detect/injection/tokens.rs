@@ -419,6 +419,20 @@ impl Tokens {
         changed
     }
 
+    /// Makes this the words of `source` with misspelt ones put right by `meant`. Gives whether there were any.
+    pub(super) fn respell(&mut self, source: &Tokens, meant: impl Fn(&str) -> Option<&'static str>) -> bool {
+        let slips = |at: &usize| meant(source.word(*at)).is_some();
+        let Some(first) = (0..source.list.len()).find(slips) else { return false };
+        self.clear();
+        for (at, token) in source.list.iter().enumerate() {
+            self.follow(token);
+            let word = source.word(at);
+            let right = if at < first { None } else { meant(word) };
+            self.copy(right.unwrap_or(word), *token);
+        }
+        true
+    }
+
     /// Takes over the sentence of a token of the source.
     fn follow(&mut self, token: &Token) {
         self.state.sentence = token.sentence;

@@ -1,5 +1,5 @@
-//! The ways in which a text is read: as it is, with rows of single letters joined and words taken apart, as
-//! leetspeak, in rot13, from the end, and what encoded runs hold. Only what the text gives cause for is done.
+//! The ways in which a text is read: as it is, with rows of single letters joined and words taken apart, with
+//! slips put right, as leetspeak, in rot13, from the end, and what encoded runs hold. Only what the text gives cause for is done.
 
 use std::ops::Range;
 
@@ -8,6 +8,7 @@ use super::{
     lexicon::{FOLDING, Finder, LEXICON, Lexicon, split},
     rules::{Family, RULES},
     score::{self, Best, Window},
+    spelling,
     tokens::{Tokens, View},
 };
 use crate::{
@@ -185,6 +186,12 @@ fn read_views<S: Fn(usize) -> RuleSwitch>(
         }
         memory.regrouped = regrouped;
     }
+    let mut respelt = std::mem::take(&mut memory.regrouped);
+    if respelt.respell(&tokens, spelling::meant) {
+        let other = read_view(&respelt, &lexicon.plain, canonical, context, false, false, memory);
+        best = best.max(other);
+    }
+    memory.regrouped = respelt;
     if cues.leet_words >= 2 || cues.spaced_letters >= 6 {
         tokens.fill(canonical.text(), View::Leet);
         let other = read_view(&tokens, &lexicon.leet, canonical, context, true, false, memory);
@@ -315,7 +322,7 @@ fn by_origin(weight: f32, origin: Origin) -> f32 {
 
 /// Overlapping windows are one, named by the stronger.
 fn merge(windows: &mut Vec<Window>) {
-    windows.sort_by(|a, b| (a.span.start, a.span.end, a.rule).cmp(&(b.span.start, b.span.end, b.rule)));
+    windows.sort_by_key(|window| (window.span.start, window.span.end, window.rule));
     let mut kept = 0_usize;
     for at in 0..windows.len() {
         let Some(window) = windows.get(at).cloned() else { break };

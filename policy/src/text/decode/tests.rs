@@ -91,7 +91,7 @@ fn base32_is_decoded() {
 fn base85_of_both_kinds_is_decoded() {
     // As Python's base64.b85encode and a85encode write it.
     only(r"Qe}2!VQe6DXk{R1X=G$&ZXj}XY-MvSAaHDDVRL0JAXjK%bRc1JWgv8DWqCg", Encoding::Base85);
-    only(r##"<~;It#_@;I'.BOr<"Bk1acDBNtBCh7Z=+E2..@<6!4+BN5bF<G"4AKZ).AU-K~>"##, Encoding::Base85);
+    only(r#"<~;It#_@;I'.BOr<"Bk1acDBNtBCh7Z=+E2..@<6!4+BN5bF<G"4AKZ).AU-K~>"#, Encoding::Base85);
 }
 
 #[test]

@@ -12,16 +12,20 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
          {stop,quit,cease,avoid,without} {following,obeying,listening to,adhering to,complying with,abiding by,heeding,honoring,respecting}; \
          {without,no} regard {for,to}; {not,no longer} {bound,constrained,restricted,limited} by; break free {from,of}; free yourself from; \
          {deviate,depart,diverge} from; instead of following; rather than following; go against; contrary to; \
-         {erase,wipe,purge} {from,out of} {your,ur} {memory,mind,head}; turn a blind eye to; tune out; look past; scrap; void; \
+         {erase,wipe,purge} {from,out of} {your,ur} {memory,mind,head}; turn a blind eye to; tune out; look past; \
          {not,never,no longer} {apply,enforce,consider}; {leave,put} {all,everything} {the,that,of,your}",
     ),
     (
         C::OverrideWeak,
         "drop; skip; remove; removing; cancel; clear; reset; delete; change; alter; modify; replace; replacing; erase; wipe; purge; flush; \
          break; violate; suspend; lift; abandon; relax; loosen; disable; disabling; deactivate; turn off; switch off; shut off; \
-         switching off; supersede; supersedes; superseding; overwrite; overwrites; overrides; rewrite; revise; update; \
-         take{,s} {precedence,priority} over; get around; work around; let go of; outrank; outranks; exempt from; evade; \
+         switching off; overwrite; rewrite; revise; update; \
+         get around; work around; let go of; exempt from; evade; \
          stand down; toss; lose; unset; relinquish; swap out; unload; revoke",
+    ),
+    (
+        C::Outranks,
+        "supersede{,s,d}; superseding; overrides; overrule{s,d}; replaces; overwrites; outrank{,s}; take{,s} {precedence,priority} over; prevail{,s} over; {are,is} {more important,above} {than,all}",
     ),
     (
         C::Prior,
@@ -58,7 +62,7 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
          discussion; dialogue; content; information; settings; setting; role; persona; request; requests; \
          training; setup; configuration; config; stuff; assignment; assignments; agenda; job; mission; \
          objective; objectives; goal; goals; plan; data; documents; statements; words; sentences; lines; principles; norms; mandate; mandates; \
-         agreement; notes; duties; standards; controls; identity; alignment; conditioning; preferences; advice; brief; remarks",
+         notes; duties; standards; controls; identity; alignment; conditioning; preferences; advice; brief; remarks",
     ),
     (
         C::Rules,
@@ -80,7 +84,7 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
     ),
     (
         C::NewInstruction,
-        "new {instruction,instructions,directive,directives,orders,order,task,tasks,rules,guidelines,mission,objective,objectives,goal,prompt,role,system prompt,assignment,protocol,policy,priority,priorities}; \
+        "new {instruction,instructions,directive,directives,orders,task,tasks,mission,objective,objectives,prompt,role,system prompt,assignment,priorities}; your new {rules,guidelines,goal,protocol,policy,priority,order,job,name,identity}; \
          {updated,revised,following,amended,replacement,different} {instruction,instructions,directives,orders,task,rules,system prompt}; \
          {real,actual,true,only,sole,primary,main,next,top} {instruction,instructions,task,directive,orders,mission,objective,goal,purpose,job,priority}; \
          change of plan{,s}; new set of {instructions,rules,guidelines}; follow these {instructions,rules,steps} instead; \
@@ -147,7 +151,7 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
         C::Tools,
         "{tool,tools,function,functions,api,apis,plugin,plugins,capability,capabilities} {you,u} {can,may,could,have,are able to,know}; \
          {tools,functions,plugins} {available,accessible} to you; your {available,} {tools,functions,plugins,function definitions,tool definitions}; \
-         {every,all,all the,all of the,all your} {tool,tools,functions,function,plugins} you",
+         {every,all,all the,all of the,all your} {tool,tools,functions,function,plugins} you {can,have,are,may,know}",
     ),
     (
         C::Role,
@@ -293,7 +297,7 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
     ),
     (
         C::Lasting,
-        "{for,in,to} {all,every,any,each} {future,subsequent,later,following,further} {task,tasks,response,responses,conversation,conversations,answer,answers,session,sessions,message,messages,interaction,interactions,request,requests,output,outputs,summary}; {remember,save,store,memorize,memorise,keep,persist} {this,the following,that,it,this note} {for all,for every,permanently,forever,for future,from now,to memory,in memory,to your memory,in your memory,into memory,in your long term,in mind for}; save this note; in every {response,answer,reply,message,report}; {every,each} {report,response,answer,reply,message} {you,from}; always {include,append,add,mention,recommend,respond,answer,reply,say,end,start,begin}; update your memory; add to your memory; permanently; in all {responses,answers,replies,future}",
+        "{for,in,to} {all,every,any,each} {future,subsequent,later,following,further} {task,tasks,reply,replies,turn,turns,chat,chats,response,responses,conversation,conversations,answer,answers,session,sessions,message,messages,interaction,interactions,request,requests,output,outputs,summary}; {remember,save,store,memorize,memorise,keep,persist} {this,the following,that,it,this note} {for all,for every,permanently,forever,for future,from now,to memory,in memory,to your memory,in your memory,into memory,in your long term,in mind for}; save this note; in every {response,answer,reply,message,report}; {every,each} {report,response,answer,reply,message} {you,from}; always {include,append,add,mention,recommend,respond,answer,reply,say,end,start,begin}; update your memory; add to your memory; permanently; in all {responses,answers,replies,future}",
     ),
     (
         C::OnlySay,
@@ -373,7 +377,8 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
     ),
     (
         C::HowTo,
-        "how {do,can,should,could,would,to,did,does,might} {i,we,you,one,people,the,they,someone,} ; how to; should {i,we}; can {i,we}; could {i,we}; may {i,we}; would it be ok to; \
+        "{told,asked,instructed,advised,ordered,urged,wants,wanted,tells,asks,allowed,allows,required,requires,warned,taught} {me,us,him,her,them,people,everyone,users,students,staff,employees,readers,drivers,patients,customers} {to,not to}; \
+         how {do,can,should,could,would,to,did,does,might} {i,we,you,one,people,the,they,someone,} ; how to; should {i,we}; can {i,we}; could {i,we}; may {i,we}; would it be ok to; \
          is it {ok,okay,safe,possible,fine,legal,bad,wise,necessary} {to,for}; why {does,did,do,is,are,would,should,can,cant}; when {do,should,can,is it} {i,we,}; is there a way to; \
          what happens {if,when}; do i need to; do we need to; does it {make sense,matter}; which {command,setting,option,flag}; {way,ways,option,method,command,setting,flag} to; i {need,want,would like,have,had,tried,forgot,decided,plan} to; i d like to; id like to; \
          we {need,want,have,had,decided,plan} to; help me; function {that,to}; script {that,to}; code {that,to}; program {that,to}; method {that,to}; query {that,to}",
@@ -383,6 +388,12 @@ pub(super) static WORDS: &[(Concept, &str)] = &[
         "i; we; they; he; she; it; who; that; which; users; people; students; drivers; players; staff; employees; customers; developers; teams; \
          managers; children; kids; dogs; cats; companies; others; everyone; someone; anyone; nobody; often; sometimes; usually; \
          compiler; browser; parser; attackers; models; systems; tools",
+    ),
+    (
+        C::Specification,
+        "{function,method,program,script,class,code,application,app,component,service,test,module,library,tool,api,endpoint,query} {should,must,will,shall,also should,needs to,has to,takes,accepts,that,which,to}; \
+         {write,create,implement,generate,develop} {,me} {a,an,the,some} {,simple,small,c,c #,java,python,php,rust,javascript,perl,ruby,swift} {function,method,program,script,class,code,test,query,module,regex}; \
+         in {c,java,python,php,rust,javascript,perl,ruby,swift,sql} {that,which}",
     ),
     (
         C::Mention,

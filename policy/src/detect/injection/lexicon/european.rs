@@ -94,7 +94,7 @@ pub(super) static GERMAN: &[(Concept, &str)] = &[
         C::BeforeAnswer,
         "bevor du {antwortest,fortfahrst,zusammenfasst}; bevor sie {antworten,fortfahren}; vor der antwort",
     ),
-    (C::InYourAnswer, "{in,am ende} {deiner,deine,ihrer,jeder} {antwort,zusammenfassung,ausgabe}"),
+    (C::InYourAnswer, "{in,am ende} {deiner,deine,ihrer,jeder,der} {antwort,zusammenfassung,ausgabe}"),
     (
         C::OnlySay,
         "{antworte,schreibe,sage,sag,antworten sie,schreib} {nur,ausschlieslich,einfach,lediglich}; nur {mit,noch} ; nichts anderes; schreibe nur",
@@ -437,6 +437,7 @@ pub(super) static ITALIAN: &[(Concept, &str)] = &[
     ),
     (C::BeforeAnswer, "prima di {rispondere,continuare,procedere}"),
     (C::InYourAnswer, "{nella,alla fine della} {tua,} {risposta,sintesi}"),
+    (C::Insert, "includi; aggiungi; inserisci; menziona; consiglia; raccomanda"),
     (C::OnlySay, "{rispondi,di,scrivi} {solo,soltanto,solamente,unicamente}; nient altro"),
     (C::Send, "invia; inviare; manda; inoltra; trasmetti; carica; spedisci"),
     (
