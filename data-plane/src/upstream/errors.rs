@@ -21,7 +21,7 @@ use crate::{
 /// Messages are cut at so many bytes: an error page is not an error message.
 const MAX_MESSAGE: usize = 8 * 1024;
 /// How often a message is unwrapped.
-const MAX_NESTING: usize = 4;
+const MAX_NESTING: usize = 8;
 /// No upstream makes a client wait longer than this.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
