@@ -3,7 +3,7 @@
 //! Everything that the caller, the record, the log and the metrics say of a failure comes from [`GatewayError`]; none
 //! of them looks at a message. Texts of upstreams ([`Answer::message`]) go to the caller alone.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use http::StatusCode;
 use kt_policy::verdict::PolicyKind;
@@ -112,7 +112,7 @@ impl PolicyRefusal {
 }
 
 /// The refusal of an upstream in OpenAI's words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Answer {
     /// As the upstream gave it.
     pub status: StatusCode,
@@ -130,6 +130,17 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// What the refusal means for routing.
     pub class: AnswerClass,
+}
+
+impl fmt::Debug for Answer {
+    /// Without the texts: they can repeat a prompt.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("class", &self.class)
+            .field("request_id", &self.request_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a refusal of an upstream means for routing.
