@@ -125,7 +125,6 @@ pub(crate) struct Metrics {
     pub(crate) connections: Family<ResultLabels, Counter>,
     pub(crate) connections_open: Gauge,
     pub(crate) in_flight: Gauge,
-    pub(crate) audit_records: Family<ResultLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -170,7 +169,6 @@ impl Metrics {
             connections: Family::default(),
             connections_open: Gauge::default(),
             in_flight: Gauge::default(),
-            audit_records: Family::default(),
         };
         metrics.register();
         metrics
@@ -205,7 +203,6 @@ impl Metrics {
             connections: "connections", "Connections, by result";
             connections_open: "connections_open", "Connections that are open";
             in_flight: "requests_in_flight", "Requests that are being answered";
-            audit_records: "audit_records", "Audit records, by result";
         }
     }
 
@@ -223,4 +220,60 @@ impl Metrics {
     pub(crate) fn result(family: &Family<ResultLabels, Counter>, result: &'static str) {
         family.get_or_create(&ResultLabels { result }).inc();
     }
+}
+
+/// Appends the counters of the audit log, which keeps its own, before the end mark of the text.
+pub(crate) fn append_audit(text: &mut String, recorder: &crate::recorder::Recorder) {
+    use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
+
+    let Some(handle) = recorder.handle() else { return };
+    let metrics = handle.metrics();
+    let end = text.strip_suffix("# EOF\n").map(str::len);
+    if let Some(end) = end {
+        text.truncate(end);
+    }
+    let counters = [
+        ("records_admitted", "Records handed to the audit log", metrics.admitted.load(Relaxed)),
+        ("records_written", "Records that the system has taken", metrics.written.load(Relaxed)),
+        ("records_synced", "Records that an fsync covers", metrics.synced.load(Relaxed)),
+        ("records_refused", "Records that could not be written, and said so", metrics.refused.load(Relaxed)),
+        ("write_errors", "Writes that failed", metrics.write_errors.load(Relaxed)),
+        ("syncs", "Runs of fdatasync", metrics.syncs.load(Relaxed)),
+        ("sync_errors", "Runs of fdatasync that failed", metrics.sync_errors.load(Relaxed)),
+        ("segments_cut", "Segments that retention cut", metrics.segments_cut.load(Relaxed)),
+        ("damage", "Places that the start found damaged", metrics.damage.load(Relaxed)),
+        ("interrupted", "Requests of earlier runs closed as interrupted", metrics.interrupted.load(Relaxed)),
+    ];
+    for (name, help, value) in counters {
+        let name = format!("keeptrusts_gateway_audit_{name}");
+        // Writing to a string cannot fail.
+        let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}\n");
+    }
+    let name = "keeptrusts_gateway_audit_records_dropped";
+    let _ = write!(text, "# HELP {name} Records that were dropped.\n# TYPE {name} counter\n");
+    for (reason, value) in metrics.dropped() {
+        let reason = match reason {
+            kt_audit::record::DropReason::QueueFull => "queue_full",
+            kt_audit::record::DropReason::NoSpace => "no_space",
+            kt_audit::record::DropReason::Io => "io",
+            kt_audit::record::DropReason::TooLarge => "too_large",
+            kt_audit::record::DropReason::ShuttingDown => "shutting_down",
+        };
+        let _ = writeln!(text, "{name}_total{{reason=\"{reason}\"}} {value}");
+    }
+    let gauges = [
+        ("bytes", "Bytes of the audit directory", metrics.bytes.load(Relaxed)),
+        ("max_bytes", "Bytes that the audit directory may have", metrics.max_bytes.load(Relaxed)),
+        ("open_requests", "Requests opened and not closed", metrics.open_requests.load(Relaxed)),
+        (
+            "oldest_unsynced_microseconds",
+            "Age of the oldest record without an fsync",
+            metrics.oldest_unsynced_age_us(jiff::Timestamp::now().as_microsecond()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("keeptrusts_gateway_audit_{name}");
+        let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
+    }
+    text.push_str("# EOF\n");
 }

@@ -267,8 +267,12 @@ impl Exchange {
             return Ok(());
         }
         let started = Instant::now();
-        let body = record::opened(&self.shared, &self.state);
-        self.shared.recorder.append(body, plan.durability).await.map_err(|_| GatewayError::AuditUnavailable)?;
+        let body = record::opened(&self.state);
+        let subject = self.subject();
+        if let Err(error) = self.shared.recorder.append(body, plan.durability, subject).await {
+            tracing::error!(request_id = self.state.request_id, error = &error as &dyn std::error::Error, "Request can't be recorded.");
+            return Err(GatewayError::AuditUnavailable);
+        }
         self.state.progress = Progress::Opened;
         self.state.latency.audit_open = Some(micros(started.elapsed()));
         Ok(())
@@ -282,7 +286,11 @@ impl Exchange {
         let append = self.shared.tasks.spawn(append);
         match append.await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(GatewayError::AuditUnavailable),
+            Ok(Err(error)) => {
+                tracing::error!(request_id = self.state.request_id, error = &error as &dyn std::error::Error, "Request's end can't be recorded.");
+                Err(GatewayError::AuditUnavailable)
+            }
+            Err(_) => Err(GatewayError::AuditUnavailable),
         }
     }
 
@@ -307,9 +315,14 @@ impl Exchange {
             return None;
         }
         let durability = plan.durability;
-        let body = record::closed(&self.shared, &self.state, closing);
+        let body = record::closed(&self.state, closing);
+        let subject = self.subject();
         let shared = Arc::clone(&self.shared);
-        Some(async move { shared.recorder.append(body, durability).await })
+        Some(async move { shared.recorder.append(body, durability, subject).await })
+    }
+
+    fn subject(&self) -> Option<kt_audit::identity::Subject> {
+        self.shared.recorder.subject(self.state.caller.as_ref()?.subject.as_deref())
     }
 
     fn count(&self, closing: &Closing) {

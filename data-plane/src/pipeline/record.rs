@@ -17,13 +17,13 @@ use kt_policy::{
 };
 
 use super::exchange::{Closing, State};
-use crate::{active::Active, error::GatewayError, shared::Shared};
+use crate::{active::Active, error::GatewayError};
 
 /// `opened`.
-pub(super) fn opened(shared: &Shared, state: &State) -> Body {
+pub(super) fn opened(state: &State) -> Body {
     let mut opened = Opened {
         id: state.id,
-        request: facts(shared, state),
+        request: facts(state),
         bytes_in: state.bytes_in,
         ..Opened::default()
     };
@@ -40,10 +40,10 @@ pub(super) fn opened(shared: &Shared, state: &State) -> Body {
 }
 
 /// `closed`.
-pub(super) fn closed(shared: &Shared, state: &State, closing: &Closing) -> Body {
+pub(super) fn closed(state: &State, closing: &Closing) -> Body {
     let mut closed = Closed {
         id: state.id,
-        request: facts(shared, state),
+        request: facts(state),
         end: closing.end,
         verdict: verdict(state, closing.end).into_recorded(),
         refusal: closing.refusal.clone(),
@@ -160,7 +160,7 @@ pub(super) fn micro_usd(state: &State) -> Option<u64> {
     cost(state)?.micro_usd
 }
 
-fn facts(shared: &Shared, state: &State) -> RequestFacts {
+fn facts(state: &State) -> RequestFacts {
     let active = &state.active;
     RequestFacts {
         accepted_us: state.accepted.as_microsecond(),
@@ -168,7 +168,7 @@ fn facts(shared: &Shared, state: &State) -> RequestFacts {
         stream: state.stream,
         request_id: Label::new(&state.request_id),
         client_request_id: state.client_request_id.as_deref().map(Label::new),
-        caller: caller_of(shared, state),
+        caller: caller_of(state),
         pack: Some(pack_ref(active)),
         detectors: BTreeMap::new(),
         requested_model: state.asked.as_ref().map(|(_, model)| Label::new(model)),
@@ -186,7 +186,7 @@ pub(crate) fn pack_ref(active: &Active) -> PackRef {
     }
 }
 
-fn caller_of(shared: &Shared, state: &State) -> record::Caller {
+fn caller_of(state: &State) -> record::Caller {
     let Some(caller) = &state.caller else {
         let proof = if state.is_credential_refused { Proof::Refused } else { Proof::Anonymous };
         return record::Caller { proof, ..record::Caller::default() };
@@ -197,7 +197,8 @@ fn caller_of(shared: &Shared, state: &State) -> record::Caller {
     };
     record::Caller {
         proof,
-        subject: caller.subject.as_deref().and_then(|subject| shared.recorder.pseudonym(subject)),
+        // Set together with the subject itself, by the recorder.
+        subject: None,
         roles: caller.roles.iter().map(|role| Label::new(role)).collect(),
         team: caller.team.as_deref().map(Label::new),
         cost_centre: caller.cost_center.as_deref().map(Label::new),
