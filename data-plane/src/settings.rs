@@ -71,6 +71,8 @@ pub struct IdentitySettings {
 pub struct AuditSettings {
     /// The folder of the log.
     pub dir: PathBuf,
+    /// Its sizes and times. How long a request waits for room is [`Timeouts::audit`], and retention is the pack's.
+    pub log: crate::audit::Settings,
 }
 
 /// What becomes of a request when a content policy fails or runs out of time.

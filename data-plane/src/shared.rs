@@ -2,11 +2,14 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -30,6 +33,9 @@ pub(crate) struct Shared {
     pub(crate) pack_fault: ArcSwapOption<String>,
     /// Why the newest keys are not in force; written by the task that reloads.
     pub(crate) keys_fault: ArcSwapOption<String>,
+    /// Told whenever a connection of a caller has ended.
+    pub(crate) connection_closed: Notify,
+    public_connections: AtomicUsize,
     is_draining: AtomicBool,
 }
 
@@ -47,6 +53,8 @@ impl Shared {
             started: Instant::now(),
             pack_fault: ArcSwapOption::empty(),
             keys_fault: ArcSwapOption::empty(),
+            connection_closed: Notify::new(),
+            public_connections: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
         }
     }
@@ -54,6 +62,22 @@ impl Shared {
     /// Whether the gateway is going away.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Connections of callers that are open.
+    pub(crate) fn public_connections(&self) -> usize {
+        self.public_connections.load(Ordering::Acquire)
+    }
+
+    /// Counts a connection of a caller.
+    pub(crate) fn connection_opened(&self) {
+        self.public_connections.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Counts its end.
+    pub(crate) fn connection_ended(&self) {
+        self.public_connections.fetch_sub(1, Ordering::AcqRel);
+        self.connection_closed.notify_one();
     }
 
     pub(crate) fn begin_draining(&self) {

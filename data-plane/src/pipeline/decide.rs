@@ -56,7 +56,7 @@ pub(crate) async fn decide(
     let settings = &exchange.shared().settings;
     let question = Question {
         active: Arc::clone(exchange.active()),
-        caller: exchange.caller().clone(),
+        caller: exchange.caller().into_owned(),
         endpoint,
         body: body.clone(),
         now: exchange.accepted(),

@@ -32,7 +32,10 @@ use hyper::body::Incoming;
 use kt_policy::{pack::BlockResponse, verdict::Endpoint};
 use tokio::time::Instant;
 
-pub(crate) use self::exchange::{Closing, Exchange};
+pub(crate) use self::{
+    exchange::{Closing, Exchange},
+    record::{pack_ref, retention},
+};
 use self::route::Route;
 use crate::{
     error::{GatewayError, PolicyRefusal},

@@ -9,7 +9,7 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -138,6 +138,10 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop) {
         })
     };
     shared.metrics.connections_open.inc();
+    let is_public = side == Side::Public;
+    if is_public {
+        shared.connection_opened();
+    }
     let serving = builder.serve_connection(TokioIo::new(guarded), service);
     let mut serving = std::pin::pin!(serving);
     let mut is_draining = false;
@@ -154,6 +158,9 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop) {
         }
     }
     shared.metrics.connections_open.dec();
+    if is_public {
+        shared.connection_ended();
+    }
 }
 
 fn builder(shared: &Shared) -> auto::Builder<TrackedExecutor> {

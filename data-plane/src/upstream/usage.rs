@@ -107,3 +107,16 @@ impl Usage {
         serde_json::from_slice::<Answer>(bytes).ok().and_then(|answer| answer.usage).unwrap_or_default()
     }
 }
+
+impl From<Usage> for kt_policy::usage::Usage {
+    fn from(usage: Usage) -> Self {
+        Self {
+            input: usage.prompt,
+            output: usage.completion,
+            total: usage.total,
+            cache_read: usage.cached,
+            cache_write: usage.cache_write,
+            reasoning: usage.reasoning,
+        }
+    }
+}
