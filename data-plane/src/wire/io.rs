@@ -66,6 +66,8 @@ pub(crate) struct Guarded<S> {
     idle_timeout: Duration,
     connection: Arc<ConnectionState>,
     is_at_end: bool,
+    /// The body that is being read is broken; told once, when the bytes before are handed on.
+    failure: Option<Fault>,
     linger: Linger,
 }
 
@@ -97,6 +99,7 @@ impl<S> Guarded<S> {
             idle_timeout,
             connection,
             is_at_end: false,
+            failure: None,
             linger: Linger::No,
         }
     }
@@ -137,10 +140,8 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
             cleared
         };
         match cleared.fault {
-            Some(Fault::MalformedChunk) => {
-                self.framer.refuse();
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Fault::MalformedChunk)));
-            }
+            // What stands before it is handed on first: the head of the request, at least.
+            Some(Fault::MalformedChunk) => self.failure = Some(Fault::MalformedChunk),
             Some(fault) => self.refuse(fault),
             None if self.framer.in_head() && self.held.is_empty() => {
                 self.deadline.as_mut().reset(Instant::now() + self.idle_timeout);
@@ -184,8 +185,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
                 this.cleared.advance(length);
                 return Poll::Ready(Ok(()));
             }
-            if this.is_at_end || this.framer.is_refused() {
+            if this.is_at_end {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(fault) = this.failure.take() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, fault)));
+            }
+            if this.framer.is_refused() {
+                // Nothing more is read. This is not the end of the connection: hyper would take that for a client
+                // that went away, and give up the answer. That answer says `connection: close`, and ends it.
+                return Poll::Pending;
             }
             match this.poll_receive(cx, buf) {
                 Poll::Ready(result) => result?,

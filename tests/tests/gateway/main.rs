@@ -1,0 +1,8 @@
+//! The gateway as a whole: real sockets, a faithful fake behind it, and what both sides saw.
+
+mod errors;
+mod life;
+mod limits;
+mod streams;
+mod wire;
+mod world;
