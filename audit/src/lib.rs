@@ -11,6 +11,7 @@
 //! - [`dir`]: reads an audit directory.
 
 pub mod chain;
+pub mod dir;
 pub mod identity;
 pub mod record;
 pub mod segment;

@@ -64,6 +64,8 @@ pub enum DamageKind {
     UnreadableHeader,
     /// The signed head names records that are not there.
     CutTail,
+    /// A segment is of a later format; it was left as it is, and the chain begins anew.
+    NewerFormat,
     /// The signed head, the instance file or a segment is missing or can't be read.
     LostState,
 }
@@ -103,6 +105,10 @@ pub struct Checkpoint {
     /// The requests that are open here, so that a start need not read further back. Absent: not listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<Vec<OpenRequest>>,
+    /// The gaps that retention has left so far, beside `open`: a tombstone whose own segment is cut one day is
+    /// told again here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<SignedRun>,
     /// The signing key.
     pub key: KeyId,
     /// Its signature; see [`sign`](crate::sign) for what it covers.
@@ -142,14 +148,21 @@ pub struct OpenRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// The whole gap that the cut leaves, older cuts beside it included.
-    pub run: CutRun,
+    pub cut: SignedRun,
     /// Segments cut this time.
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// A gap that the gateway vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRun {
+    /// The gap.
+    pub run: CutRun,
     /// The signing key.
     pub key: KeyId,
-    /// Its signature over the run.
+    /// Its signature; see [`sign`](crate::sign) for what it covers.
     pub signature: Signature,
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 pub use self::chain::{
     Checkpoint, CheckpointReason, Config, ConfigAction, CutRun, Damage, DamageKind, DropReason, Dropped,
-    EpochStart, Erasure, OpenRequest, Tombstone,
+    EpochStart, Erasure, OpenRequest, SignedRun, Tombstone,
 };
 pub use self::outcome::{
     Disposition, Edits, Effect, Finding, Mode, ModelRewrite, Outcome, Phase, PolicyOutcome, TokenBound,
@@ -240,7 +240,7 @@ impl Body {
         }
     }
 
-    /// How long it must be kept; none where the writer's default holds.
+    /// How long it must be kept; none: as long as the segment that it is in.
     pub fn retention(&self) -> Option<Retention> {
         match self {
             Self::Opened(opened) => opened.request.retention,

@@ -40,7 +40,7 @@ pub struct RequestFacts {
     /// The `model` value of the request, as far as it is a label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_model: Option<Label>,
-    /// How long the pack wants this record kept; none: the writer's default.
+    /// How long the pack wants this record kept; none: as long as the segment that it is in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<Retention>,
 }

@@ -59,7 +59,7 @@ mod scan;
 
 pub use self::frame::{FRAME_LEN, Frame, FrameError, encode_frame, parse_frame};
 pub use self::header::{Header, HeaderError};
-pub use self::scan::{Item, Scan, scan};
+pub use self::scan::{Item, Scan, guess_epoch, scan};
 
 /// The format version that this crate writes.
 pub const FORMAT_VERSION: u16 = 1;

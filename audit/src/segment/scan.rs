@@ -3,6 +3,7 @@
 use super::frame::{FRAME_LEN, Frame, FrameError, parse_frame};
 use super::header::{Header, HeaderError};
 use super::{HEADER_LEN, MIN_PAYLOAD};
+use crate::chain::{Epoch, InstanceId};
 
 /// How far a sequence may lie ahead after unreadable bytes for the next frame to be believed.
 const RESYNC_SPAN: u64 = 1 << 20;
@@ -120,4 +121,25 @@ impl<'a> Iterator for Scan<'a> {
         self.offset = self.bytes.len();
         Some(Item::Torn { offset, length: rest.len(), error })
     }
+}
+
+/// The epoch of records whose header can't be read: the first of `candidates` under which a record hashes to what
+/// the record after it names as previous, or the first of all where no two records stand together.
+pub fn guess_epoch(instance: InstanceId, frames: &[Frame<'_>], candidates: &[Epoch]) -> Option<Epoch> {
+    let started =
+        frames.first().filter(|frame| frame.sequence == 0).and_then(
+            |frame| match crate::record::Record::parse(frame.payload) {
+                Ok(crate::record::Record { body: crate::record::Body::Epoch(start), .. }) => {
+                    Some(start.epoch)
+                }
+                _ => None,
+            },
+        );
+    let mut pairs = frames.iter().zip(frames.iter().skip(1));
+    let Some((one, next)) = pairs.find(|(one, next)| one.sequence.checked_add(1) == Some(next.sequence))
+    else {
+        return started.or_else(|| candidates.first().copied());
+    };
+    let all = started.into_iter().chain(candidates.iter().copied());
+    all.into_iter().find(|epoch| one.hash(instance, *epoch) == next.previous)
 }
