@@ -1,6 +1,6 @@
 //! Starting, running and stopping a gateway.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kt_audit::{
     Digest,
@@ -22,6 +22,9 @@ use crate::{
     settings::Settings,
     shared::Shared,
 };
+
+/// How long the audit log may take to write what it holds.
+const AUDIT_CLOSE: Duration = Duration::from_secs(10);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -251,7 +254,7 @@ impl Running {
         self.shared.tasks.wait().await;
         let audit_closed = match self.log.take() {
             None => true,
-            Some(log) => match log.close().await {
+            Some(log) => match log.close(AUDIT_CLOSE).await {
                 Ok(()) => true,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "Audit log was not closed in order.");

@@ -22,3 +22,4 @@ pub mod pack;
 pub mod request;
 pub mod usage;
 pub mod verdict;
+pub mod models;
