@@ -10,12 +10,7 @@ use std::{
 use http::HeaderValue;
 use jiff::Timestamp;
 use kt_audit::record::Retention;
-use kt_policy::{
-    compiled::CompiledPack,
-    models::ModelTable,
-    pack::Durability,
-    verdict::Endpoint,
-};
+use kt_policy::{compiled::CompiledPack, models::ModelTable, pack::Durability, verdict::Endpoint};
 use reqwest::Url;
 
 use crate::{secrets::Secret, upstream::usage::Usage};
@@ -68,7 +63,10 @@ pub(crate) struct TargetRuntime {
 
 impl fmt::Debug for TargetRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TargetRuntime").field("id", &self.id).field("model", &self.model).finish_non_exhaustive()
+        f.debug_struct("TargetRuntime")
+            .field("id", &self.id)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
     }
 }
 

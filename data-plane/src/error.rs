@@ -163,7 +163,9 @@ pub enum GatewayError {
     #[error("{0}")]
     Wire(Fault),
     /// No such path.
-    #[error("not governed here: this gateway serves `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/responses` and `/v1/models`")]
+    #[error(
+        "not governed here: this gateway serves `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/v1/responses` and `/v1/models`"
+    )]
     NotGoverned,
     /// The path exists, the method does not fit.
     #[error("the method is not allowed here: use `{allow}`")]
@@ -418,9 +420,9 @@ impl GatewayError {
                 (AnswerClass::RateLimit, None) => Retry::After(Duration::from_secs(1)),
                 _ => Retry::Unsaid,
             },
-            Self::UpstreamFailed(UpstreamFault::Redirect | UpstreamFault::Encoded | UpstreamFault::NotJson) => {
-                Retry::Never
-            }
+            Self::UpstreamFailed(
+                UpstreamFault::Redirect | UpstreamFault::Encoded | UpstreamFault::NotJson,
+            ) => Retry::Never,
             _ => Retry::Unsaid,
         }
     }

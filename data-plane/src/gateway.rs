@@ -257,7 +257,10 @@ impl Running {
             Some(log) => match log.close(AUDIT_CLOSE).await {
                 Ok(()) => true,
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "Audit log was not closed in order.");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "Audit log was not closed in order."
+                    );
                     false
                 }
             },

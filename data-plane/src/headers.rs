@@ -32,7 +32,8 @@ const DOWN: [HeaderName; 9] = [
 ];
 
 /// The upstream's request id, as Databricks' support asks for it.
-pub(crate) const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-keeptrusts-upstream-request-id");
+pub(crate) const UPSTREAM_REQUEST_ID: HeaderName =
+    HeaderName::from_static("x-keeptrusts-upstream-request-id");
 
 /// Headers by which a caller could pretend to be somebody. They are ignored, and counted.
 const IDENTITY: [HeaderName; 6] = [
@@ -173,19 +174,29 @@ mod tests {
         for kind in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.api+json"] {
             assert!(is_plain_json(&headers(&[("content-type", kind)])), "{kind}");
         }
-        for kind in ["text/plain", "application/jsonp", "text/html", "application/x-www-form-urlencoded", "+json"] {
+        for kind in
+            ["text/plain", "application/jsonp", "text/html", "application/x-www-form-urlencoded", "+json"]
+        {
             assert!(!is_plain_json(&headers(&[("content-type", kind)])), "{kind}");
         }
         assert!(!is_plain_json(&HeaderMap::new()));
-        assert!(!is_plain_json(&headers(&[("content-type", "application/json"), ("content-encoding", "gzip")])));
-        assert!(is_plain_json(&headers(&[("content-type", "application/json"), ("content-encoding", "identity")])));
+        assert!(!is_plain_json(&headers(&[
+            ("content-type", "application/json"),
+            ("content-encoding", "gzip")
+        ])));
+        assert!(is_plain_json(&headers(&[
+            ("content-type", "application/json"),
+            ("content-encoding", "identity")
+        ])));
     }
 
     #[test]
     fn request_ids_are_kept_when_they_are_short_and_printable() {
         assert_eq!(client_request_id(&headers(&[("x-request-id", "abc-1:2")])), Some("abc-1:2"));
         let long = "a".repeat(129);
-        for id in ["", "a b", "<script>", long.as_str(), "dapi0123456789abcdef0123456789abcdef", "kt_gk_secret"] {
+        for id in
+            ["", "a b", "<script>", long.as_str(), "dapi0123456789abcdef0123456789abcdef", "kt_gk_secret"]
+        {
             assert_eq!(client_request_id(&headers(&[("x-request-id", id)])), None, "{id}");
         }
     }

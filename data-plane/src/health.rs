@@ -109,9 +109,14 @@ pub(crate) fn update_gauges(shared: &Shared) {
         metrics.degraded.get_or_create(&labels).set(i64::from(fault.load().is_some()));
     }
     let active = shared.active.load();
-    let is_secret_bad =
-        active.targets.iter().any(|target| target.secret.as_ref().is_some_and(|secret| secret.fault().is_some()));
-    metrics.degraded.get_or_create(&ReasonLabels { reason: Arc::from("credential") }).set(i64::from(is_secret_bad));
+    let is_secret_bad = active
+        .targets
+        .iter()
+        .any(|target| target.secret.as_ref().is_some_and(|secret| secret.fault().is_some()));
+    metrics
+        .degraded
+        .get_or_create(&ReasonLabels { reason: Arc::from("credential") })
+        .set(i64::from(is_secret_bad));
     metrics.secret_age.clear();
     for target in &active.targets {
         if let Some(age) = target.secret.as_ref().and_then(|secret| secret.age()) {

@@ -64,7 +64,9 @@ pub enum PackFault {
         pack: String,
     },
     /// The pack wants records and there is nowhere to write them.
-    #[error("the pack `{pack}` has `audit-logger` in its chain, and this gateway has no audit directory: name one")]
+    #[error(
+        "the pack `{pack}` has `audit-logger` in its chain, and this gateway has no audit directory: name one"
+    )]
     NoAuditLog {
         /// `name@version`.
         pack: String,
@@ -95,7 +97,8 @@ impl PackFault {
     fn codes(&self) -> Vec<String> {
         match self {
             Self::Findings { findings, .. } => {
-                let mut codes: Vec<String> = findings.iter().map(|finding| finding.code.to_string()).collect();
+                let mut codes: Vec<String> =
+                    findings.iter().map(|finding| finding.code.to_string()).collect();
                 codes.sort_unstable();
                 codes.dedup();
                 codes
@@ -202,7 +205,10 @@ impl PackSource {
                 // A file that stays unreadable is said once, not every second.
                 if shared.keys_fault.load().as_deref() != Some(&text) {
                     Metrics::result(&shared.metrics.key_loads, "refused");
-                    tracing::error!(error = &error as &dyn std::error::Error, "Gateway keys are not taken; the old ones stay.");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "Gateway keys are not taken; the old ones stay."
+                    );
                     shared.keys_fault.store(Some(Arc::new(text)));
                 }
             }
@@ -255,11 +261,8 @@ impl PackSource {
     /// From bytes to a pack that can serve.
     fn activate(&mut self, bytes: &[u8], settings: &Settings) -> Result<Active, PackFault> {
         let path = self.pack.path().to_owned();
-        let loaded = load::load(bytes, &settings.bind, &self.models).map_err(|findings| PackFault::Findings {
-            path,
-            findings,
-            source_bytes: bytes.to_vec(),
-        })?;
+        let loaded = load::load(bytes, &settings.bind, &self.models)
+            .map_err(|findings| PackFault::Findings { path, findings, source_bytes: bytes.to_vec() })?;
         let pack = loaded.pack;
         let id = pack.id.to_string();
         if !pack.enabled {
@@ -305,7 +308,10 @@ impl PackSource {
         let lookup = |name: &str| std::env::var(name).ok();
         let secret = bound.secret.as_ref().map(|source: &SecretSource| self.secrets.get(source, &lookup));
         if let Some(fault) = secret.as_ref().and_then(|secret| secret.fault()) {
-            tracing::warn!(target = &*target.id, "Target can't be used: its credential is not there: {fault}.");
+            tracing::warn!(
+                target = &*target.id,
+                "Target can't be used: its credential is not there: {fault}."
+            );
         }
         Ok(TargetRuntime {
             id: Arc::clone(&target.id),

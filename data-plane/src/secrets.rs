@@ -4,11 +4,7 @@
 //! file leaves the credential that was good in force, and the gateway degraded. A target whose credential was never
 //! good cannot be used; the pack stays valid.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;

@@ -12,9 +12,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{
-    active::Active, identity::Identity, metrics::Metrics, recorder::Recorder, settings::Settings,
-};
+use crate::{active::Active, identity::Identity, metrics::Metrics, recorder::Recorder, settings::Settings};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -40,7 +38,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(settings: Settings, active: Active, identity: Identity, recorder: Recorder, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        settings: Settings,
+        active: Active,
+        identity: Identity,
+        recorder: Recorder,
+        metrics: Metrics,
+    ) -> Self {
         let slots = Arc::new(Semaphore::new(settings.limits.concurrency.min(Semaphore::MAX_PERMITS)));
         Self {
             settings,

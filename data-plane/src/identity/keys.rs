@@ -171,7 +171,10 @@ impl KeySet {
         let mut by_hash = HashMap::with_capacity(file.keys.len());
         for entry in file.keys {
             let is_sane = (1..=64).contains(&entry.id.len())
-                && entry.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
+                && entry
+                    .id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
             if !is_sane {
                 return Err(KeysError::Id { id: entry.id.chars().take(64).collect() });
             }

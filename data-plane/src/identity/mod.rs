@@ -81,7 +81,9 @@ impl Identity {
 /// `dapi` and hexadecimal digits, wherever they stand: also in Basic credentials that were pasted in clear.
 fn contains_databricks_token(value: &[u8]) -> bool {
     memchr::memmem::find_iter(value, b"dapi").any(|start| {
-        value.get(start + 4..).is_some_and(|rest| rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count() >= 16)
+        value
+            .get(start + 4..)
+            .is_some_and(|rest| rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count() >= 16)
     })
 }
 

@@ -110,7 +110,10 @@ fn broken_key_files_are_refused() {
         (r#"{"version":1,"keys":["#.to_owned(), "not a keys file"),
         (r#"{"version":1,"keys":[],"more":1}"#.to_owned(), "not a keys file"),
         (r#"{"version":1,"keys":[{"id":"a","sha256":"12","roles":[]}]}"#.to_owned(), "64 hexadecimal"),
-        (format!(r#"{{"version":1,"keys":[{{"id":"a b","sha256":"{hash}","roles":[]}}]}}"#), "letters, digits"),
+        (
+            format!(r#"{{"version":1,"keys":[{{"id":"a b","sha256":"{hash}","roles":[]}}]}}"#),
+            "letters, digits",
+        ),
         (
             format!(
                 r#"{{"version":1,"keys":[{{"id":"a","sha256":"{hash}","roles":[]}},{{"id":"a","sha256":"{hash}","roles":[]}}]}}"#

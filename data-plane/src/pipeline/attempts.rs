@@ -172,7 +172,8 @@ async fn attempt_once(
     };
     let started = Instant::now();
     let mut first_byte = None;
-    let result = client::send(&target.client, outgoing, limits, || first_byte = Some(started.elapsed())).await;
+    let result =
+        client::send(&target.client, outgoing, limits, || first_byte = Some(started.elapsed())).await;
     let result = match result {
         Ok(incoming) => settle(incoming, active, target, started).await,
         Err(fault) => Err((GatewayError::from(fault), None)),
@@ -192,8 +193,7 @@ async fn attempt_once(
             state.target = Some(authorised.target());
             state.upstream_request_id = upstream_id;
             state.edits = rendered.edits;
-            state.latency.first_byte =
-                state.upstream_started.map(|begun| micros(begun.elapsed()));
+            state.latency.first_byte = state.upstream_started.map(|begun| micros(begun.elapsed()));
             observe(&shared, target, "ok", true);
             Ok(answered)
         }
@@ -207,7 +207,8 @@ async fn attempt_once(
             state.target = Some(authorised.target());
             state.upstream_request_id = upstream_id;
             state.edits = rendered.edits;
-            let is_up = matches!(&error, GatewayError::Upstream(answer) if answer.class != AnswerClass::ServerError);
+            let is_up =
+                matches!(&error, GatewayError::Upstream(answer) if answer.class != AnswerClass::ServerError);
             observe(&shared, target, error.metric_code(), is_up);
             Err(error)
         }
@@ -243,7 +244,11 @@ async fn settle(incoming: Incoming, active: &Active, target: &TargetRuntime, sta
             let mut answer = errors::translate(status, &head, &bytes, &target.model, successor);
             let id = answer.request_id.clone();
             if answer.class == AnswerClass::Credential {
-                tracing::warn!(target = &*target.id, status = status.as_u16(), "Upstream refused the credential.");
+                tracing::warn!(
+                    target = &*target.id,
+                    status = status.as_u16(),
+                    "Upstream refused the credential."
+                );
             }
             answer.message.shrink_to_fit();
             Err((GatewayError::Upstream(Box::new(answer)), id))

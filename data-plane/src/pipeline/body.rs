@@ -26,7 +26,9 @@ pub(crate) async fn read(
         return Err(GatewayError::BodyTooLarge { limit });
     }
     let expected = declared.and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
-    tokio::time::timeout(timeout, collect(body, limit, expected)).await.map_err(|_| GatewayError::BodyTimeout)?
+    tokio::time::timeout(timeout, collect(body, limit, expected))
+        .await
+        .map_err(|_| GatewayError::BodyTimeout)?
 }
 
 async fn collect(mut body: Incoming, limit: usize, expected: usize) -> Result<Bytes, GatewayError> {

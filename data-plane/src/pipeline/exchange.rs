@@ -19,7 +19,9 @@ use crate::{
     active::Active,
     error::{CredentialFault, GatewayError, PolicyRefusal},
     headers,
-    metrics::{EndpointLabels, ErrorLabels, EvaluationLabels, Metrics, ModelLabels, NONE, RequestLabels, TokenLabels},
+    metrics::{
+        EndpointLabels, ErrorLabels, EvaluationLabels, Metrics, ModelLabels, NONE, RequestLabels, TokenLabels,
+    },
     respond::{self, Body},
     shared::Shared,
     upstream::usage::Usage,
@@ -270,7 +272,11 @@ impl Exchange {
         let body = record::opened(&self.state);
         let subject = self.subject();
         if let Err(error) = self.shared.recorder.append(body, plan.durability, subject).await {
-            tracing::error!(request_id = self.state.request_id, error = &error as &dyn std::error::Error, "Request can't be recorded.");
+            tracing::error!(
+                request_id = self.state.request_id,
+                error = &error as &dyn std::error::Error,
+                "Request can't be recorded."
+            );
             return Err(GatewayError::AuditUnavailable);
         }
         self.state.progress = Progress::Opened;
@@ -287,7 +293,11 @@ impl Exchange {
         match append.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::error!(request_id = self.state.request_id, error = &error as &dyn std::error::Error, "Request's end can't be recorded.");
+                tracing::error!(
+                    request_id = self.state.request_id,
+                    error = &error as &dyn std::error::Error,
+                    "Request's end can't be recorded."
+                );
                 Err(GatewayError::AuditUnavailable)
             }
             Err(_) => Err(GatewayError::AuditUnavailable),
@@ -331,12 +341,19 @@ impl Exchange {
         let endpoint = record::endpoint_name(state.endpoint);
         let stream = if state.stream { "true" } else { "false" };
         let elapsed = state.started.elapsed();
-        metrics.request_duration.get_or_create(&EndpointLabels { endpoint, stream }).observe(elapsed.as_secs_f64());
+        metrics
+            .request_duration
+            .get_or_create(&EndpointLabels { endpoint, stream })
+            .observe(elapsed.as_secs_f64());
         let target = state.target.and_then(|target| state.active.targets.get(target));
         let model = match target {
             Some(target) => Arc::clone(&target.model),
             // The model of a refused request is a label only when the pack knows it.
-            None => state.judgement.as_ref().and_then(|judgement| judgement.model.clone()).unwrap_or_else(|| NONE.into()),
+            None => state
+                .judgement
+                .as_ref()
+                .and_then(|judgement| judgement.model.clone())
+                .unwrap_or_else(|| NONE.into()),
         };
         let verdict = record::verdict(state, closing.end).as_str();
         metrics
@@ -398,7 +415,9 @@ impl Exchange {
             }
         }
         if state.active.pack.redaction_metadata {
-            if let Some(judgement) = state.judgement.as_ref().filter(|judgement| !judgement.redactions.is_empty()) {
+            if let Some(judgement) =
+                state.judgement.as_ref().filter(|judgement| !judgement.redactions.is_empty())
+            {
                 let counts: Vec<String> =
                     judgement.redactions.iter().map(|(entity, count)| format!("{entity}={count}")).collect();
                 respond::set(headers, respond::REDACTIONS, &counts.join(", "));

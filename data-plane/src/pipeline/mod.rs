@@ -32,11 +32,11 @@ use hyper::body::Incoming;
 use kt_policy::{pack::BlockResponse, verdict::Endpoint};
 use tokio::time::Instant;
 
+use self::route::Route;
 pub(crate) use self::{
     exchange::{Closing, Exchange},
     record::{pack_ref, retention},
 };
-use self::route::Route;
 use crate::{
     error::{GatewayError, PolicyRefusal},
     headers,

@@ -74,10 +74,13 @@ fn usable(exchange: &Exchange) -> Vec<Model> {
             Serves::Embedding => Endpoint::Embeddings,
             Serves::Responses => Endpoint::Responses,
         };
-        if models.iter().any(|model| *model.id == *target.model) || !may_use(exchange, endpoint, &target.model) {
+        if models.iter().any(|model| *model.id == *target.model)
+            || !may_use(exchange, endpoint, &target.model)
+        {
             continue;
         }
-        let aliases = pack.aliases.iter().filter(|(_, name)| ***name == *target.model).map(|(alias, _)| alias.as_str());
+        let aliases =
+            pack.aliases.iter().filter(|(_, name)| ***name == *target.model).map(|(alias, _)| alias.as_str());
         for id in std::iter::once(&*target.model).chain(aliases) {
             models.push(Model {
                 id: id.to_owned(),
@@ -92,12 +95,16 @@ fn usable(exchange: &Exchange) -> Vec<Model> {
 
 fn may_use(exchange: &Exchange, endpoint: Endpoint, model: &str) -> bool {
     let body = match endpoint {
-        Endpoint::ChatCompletions => serde_json::json!({"model": model, "messages": [{"role": "user", "content": "-"}]}),
+        Endpoint::ChatCompletions => {
+            serde_json::json!({"model": model, "messages": [{"role": "user", "content": "-"}]})
+        }
         Endpoint::Completions => serde_json::json!({"model": model, "prompt": "-"}),
         Endpoint::Embeddings | Endpoint::Responses => serde_json::json!({"model": model, "input": "-"}),
     };
     let body = body.to_string();
-    let Ok(request) = Request::parse(endpoint, body.as_bytes(), &json::Limits::default()) else { return false };
+    let Ok(request) = Request::parse(endpoint, body.as_bytes(), &json::Limits::default()) else {
+        return false;
+    };
     let active = exchange.active();
     let env = Env {
         now: exchange.accepted(),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use kt_audit::{
     Digest, Label,
     record::{
-        self, Body, Closed, Cost, Disposition, Edits, Effect, End, Finding, Latency, ModelRewrite, Opened, Outcome,
-        PackRef, PolicyOutcome, Proof, Refusal, RequestFacts, Retention, Target, TokenBound, TokenSource, Tokens, Would,
+        self, Body, Closed, Cost, Disposition, Edits, Effect, End, Finding, Latency, ModelRewrite, Opened,
+        Outcome, PackRef, PolicyOutcome, Proof, Refusal, RequestFacts, Retention, Target, TokenBound,
+        TokenSource, Tokens, Would,
     },
 };
 use kt_policy::{
@@ -21,12 +22,8 @@ use crate::{active::Active, error::GatewayError};
 
 /// `opened`.
 pub(super) fn opened(state: &State) -> Body {
-    let mut opened = Opened {
-        id: state.id,
-        request: facts(state),
-        bytes_in: state.bytes_in,
-        ..Opened::default()
-    };
+    let mut opened =
+        Opened { id: state.id, request: facts(state), bytes_in: state.bytes_in, ..Opened::default() };
     if let Some(judgement) = &state.judgement {
         opened.target = judgement.targets().next().and_then(|target| target_of(&state.active, target));
         opened.verdict = verdict_of(judgement.verdict);
@@ -98,7 +95,9 @@ pub(super) fn refusal(error: &GatewayError, status: http::StatusCode) -> Refusal
 /// Whether nothing stood against the request: what `log_all_access: false` leaves out.
 pub(super) fn is_plain(state: &State) -> bool {
     state.judgement.as_ref().is_none_or(|judgement| {
-        judgement.verdict == Verdict::Allow && judgement.findings.is_empty() && judgement.findings_omitted == 0
+        judgement.verdict == Verdict::Allow
+            && judgement.findings.is_empty()
+            && judgement.findings_omitted == 0
     })
 }
 
@@ -255,7 +254,9 @@ fn outcomes(judgement: &Judgement) -> Vec<PolicyOutcome> {
                     let rule = outcome.rule.as_deref().map(Label::new).unwrap_or_default();
                     (Outcome::Waived { rule, ticket: None }, Some(Verdict::Allow))
                 }
-                evaluate::Outcome::Bypassed { why } => (Outcome::Bypassed { why: Label::new(why.as_str()) }, None),
+                evaluate::Outcome::Bypassed { why } => {
+                    (Outcome::Bypassed { why: Label::new(why.as_str()) }, None)
+                }
                 evaluate::Outcome::Skipped => (Outcome::Skipped, None),
                 evaluate::Outcome::NotApplicable => (Outcome::NotApplicable, None),
             };

@@ -40,7 +40,9 @@ pub(crate) fn of(method: &Method, path: &str) -> Result<Route, GatewayError> {
         "/readyz" => (Route::Health(Health::Ready), is_read(method), "GET, HEAD"),
         "/health" => (Route::Health(Health::Report), is_read(method), "GET, HEAD"),
         "/v1/models" => (Route::Models, is_read(method), "GET, HEAD"),
-        "/v1/chat/completions" => (Route::Governed(Endpoint::ChatCompletions), method == Method::POST, "POST"),
+        "/v1/chat/completions" => {
+            (Route::Governed(Endpoint::ChatCompletions), method == Method::POST, "POST")
+        }
         "/v1/completions" => (Route::Governed(Endpoint::Completions), method == Method::POST, "POST"),
         "/v1/embeddings" => (Route::Governed(Endpoint::Embeddings), method == Method::POST, "POST"),
         "/v1/responses" => (Route::Governed(Endpoint::Responses), method == Method::POST, "POST"),
@@ -86,6 +88,9 @@ mod tests {
             of(&Method::GET, "/v1/chat/completions"),
             Err(GatewayError::MethodNotAllowed { allow: "POST" })
         );
-        assert_eq!(of(&Method::DELETE, "/v1/models"), Err(GatewayError::MethodNotAllowed { allow: "GET, HEAD" }));
+        assert_eq!(
+            of(&Method::DELETE, "/v1/models"),
+            Err(GatewayError::MethodNotAllowed { allow: "GET, HEAD" })
+        );
     }
 }

@@ -21,7 +21,9 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Sets the options of an accepted connection.
 pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let keepalive =
-        TcpKeepalive::new().with_time(Duration::from_secs(30)).with_interval(Duration::from_secs(10)).with_retries(3);
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(30))
+        .with_interval(Duration::from_secs(10))
+        .with_retries(3);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }

@@ -21,7 +21,9 @@ fn events_of(pieces: &[&[u8]]) -> Vec<String> {
 #[test]
 fn events_are_found_with_any_line_end() {
     for end in ["\n", "\r\n", "\r"] {
-        let stream = format!(": comment{end}data: a{end}{end}event: x{end}data:b{end}data: c{end}{end}datax: d{end}{end}");
+        let stream = format!(
+            ": comment{end}data: a{end}{end}event: x{end}data:b{end}data: c{end}{end}datax: d{end}{end}"
+        );
         assert_eq!(events_of(&[stream.as_bytes()]), ["a", "b\nc"], "{end:?}");
         let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
         assert_eq!(events_of(&bytes), ["a", "b\nc"], "{end:?}");
@@ -59,7 +61,10 @@ fn cumulative_usage_is_not_summed() {
         r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}],"usage":{"prompt_tokens":30,"completion_tokens":1,"total_tokens":31}}"#,
         r#"{"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":30,"completion_tokens":2,"total_tokens":32}}"#,
     ]);
-    assert_eq!((meter.usage().prompt, meter.usage().completion, meter.usage().total), (Some(30), Some(2), Some(32)));
+    assert_eq!(
+        (meter.usage().prompt, meter.usage().completion, meter.usage().total),
+        (Some(30), Some(2), Some(32))
+    );
     assert!(meter.is_complete());
     assert!(!meter.is_done());
 }
@@ -92,7 +97,11 @@ fn usage_of_every_api_is_read() {
     );
     assert!(!Usage::of_answer(b"not json").is_known());
     assert!(!Usage::of_answer(br#"{"usage":"none"}"#).is_known());
-    assert_eq!(Usage::of_answer(br#"{"usage":{"prompt_tokens":-1,"total_tokens":1.5,"completion_tokens":3}}"#).completion, Some(3));
+    assert_eq!(
+        Usage::of_answer(br#"{"usage":{"prompt_tokens":-1,"total_tokens":1.5,"completion_tokens":3}}"#)
+            .completion,
+        Some(3)
+    );
 }
 
 #[test]

@@ -11,10 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
-use crate::{
-    error::UpstreamFault,
-    headers,
-};
+use crate::{error::UpstreamFault, headers};
 
 /// Idle connections to a host that are kept.
 const MAX_IDLE: usize = 256;
@@ -36,7 +33,11 @@ impl Clients {
     }
 
     /// The client for a target at `url`.
-    pub(crate) fn get(&mut self, url: &reqwest::Url, connect_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    pub(crate) fn get(
+        &mut self,
+        url: &reqwest::Url,
+        connect_timeout: Duration,
+    ) -> Result<reqwest::Client, reqwest::Error> {
         let uses_proxy = self.proxy_from_environment && !is_loopback(url);
         let key = (uses_proxy, connect_timeout);
         if let Some(client) = self.clients.get(&key) {
@@ -68,7 +69,11 @@ impl Clients {
 pub(crate) fn is_loopback(url: &reqwest::Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     host == "localhost"
-        || host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// What is sent to a target.
@@ -126,12 +131,16 @@ pub(crate) async fn send(
     if status.is_redirection() {
         return Err(UpstreamFault::Redirect);
     }
-    if status.is_informational() || !(status.is_success() || status.is_client_error() || status.is_server_error()) {
+    if status.is_informational()
+        || !(status.is_success() || status.is_client_error() || status.is_server_error())
+    {
         return Err(UpstreamFault::UnexpectedStatus);
     }
     if !status.is_success() {
         // Whatever can be read of it; a refusal is a refusal without its text, too.
-        let bytes = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_some(body, MAX_ERROR_BYTES)).await.unwrap_or_default();
+        let bytes = tokio::time::timeout(ERROR_BODY_TIMEOUT, read_some(body, MAX_ERROR_BYTES))
+            .await
+            .unwrap_or_default();
         return Ok(Incoming::Refusal(status, parts.headers, bytes));
     }
     if headers::is_encoded(&parts.headers) {

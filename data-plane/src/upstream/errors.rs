@@ -91,21 +91,25 @@ struct Verdict {
 
 fn classify(status: StatusCode, found: &Found, text: &str) -> Verdict {
     let code = found.code.as_deref().unwrap_or_default();
-    let verdict = |class, kind, code: &'static str| Verdict { class, kind, code: Cow::Borrowed(code), status: None };
+    let verdict =
+        |class, kind, code: &'static str| Verdict { class, kind, code: Cow::Borrowed(code), status: None };
     let rate_limited = || {
         let quota = contains(text, "insufficient_quota") || contains(text, "exceeded your current quota");
-        let code = if quota || code == "insufficient_quota" || found.kind.as_deref() == Some("insufficient_quota") {
-            "insufficient_quota"
-        } else {
-            "rate_limit_exceeded"
-        };
+        let code =
+            if quota || code == "insufficient_quota" || found.kind.as_deref() == Some("insufficient_quota") {
+                "insufficient_quota"
+            } else {
+                "rate_limit_exceeded"
+            };
         Verdict {
             // OpenAI's clients wait and retry on 429 alone; Databricks was seen to say it under 400.
             status: Some(StatusCode::TOO_MANY_REQUESTS),
             ..verdict(AnswerClass::RateLimit, "rate_limit_error", code)
         }
     };
-    if status == StatusCode::TOO_MANY_REQUESTS || matches!(code, "REQUEST_LIMIT_EXCEEDED" | "RESOURCE_EXHAUSTED") {
+    if status == StatusCode::TOO_MANY_REQUESTS
+        || matches!(code, "REQUEST_LIMIT_EXCEEDED" | "RESOURCE_EXHAUSTED")
+    {
         return rate_limited();
     }
     if status.is_server_error() {
@@ -116,7 +120,9 @@ fn classify(status: StatusCode, found: &Found, text: &str) -> Verdict {
         || contains(text, "token is expiring")
         || contains(text, "credential was not sent");
     match status.as_u16() {
-        401 => return verdict(AnswerClass::Credential, "authentication_error", "upstream_credential_refused"),
+        401 => {
+            return verdict(AnswerClass::Credential, "authentication_error", "upstream_credential_refused");
+        }
         403 if code == "403" || is_token_text => {
             return verdict(AnswerClass::Credential, "permission_denied", "upstream_credential_refused");
         }
@@ -139,10 +145,14 @@ fn classify(status: StatusCode, found: &Found, text: &str) -> Verdict {
         return verdict(AnswerClass::Request, "invalid_request_error", "context_length_exceeded");
     }
     let code = match code {
-        "context_length_exceeded" | "content_filter" | "insufficient_quota" | "model_not_found"
-        | "invalid_api_key" | "unsupported_parameter" | "unsupported_value" | "invalid_value" => {
-            Cow::Owned(code.to_owned())
-        }
+        "context_length_exceeded"
+        | "content_filter"
+        | "insufficient_quota"
+        | "model_not_found"
+        | "invalid_api_key"
+        | "unsupported_parameter"
+        | "unsupported_value"
+        | "invalid_value" => Cow::Owned(code.to_owned()),
         _ => Cow::Borrowed("invalid_request"),
     };
     Verdict { class: AnswerClass::Request, kind: "invalid_request_error", code, status: None }
@@ -271,7 +281,8 @@ fn set_scalar(slot: &mut Option<String>, value: &Value) {
 fn bracketed_request_id(text: &str) -> Option<String> {
     let (_, rest) = text.split_once("[ReqId: ")?;
     let (id, _) = rest.split_once(']')?;
-    (id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')).then(|| id.to_owned())
+    (id.len() <= 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
+        .then(|| id.to_owned())
 }
 
 /// `Retry-After` in seconds. The form with a date is not used by Databricks.

@@ -103,7 +103,10 @@ impl Framer {
                 State::Body { left } => {
                     let taken = usize::try_from(*left).map_or(rest.len(), |left| left.min(rest.len()));
                     let left = *left - taken as u64;
-                    Ok((taken, if left == 0 { State::Head(HeadScan::default()) } else { State::Body { left } }))
+                    Ok((
+                        taken,
+                        if left == 0 { State::Head(HeadScan::default()) } else { State::Body { left } },
+                    ))
                 }
                 State::Chunked(chunked) => chunked.advance(rest).map(|taken| match *chunked {
                     Chunked::Done => (taken, State::Head(HeadScan::default())),

@@ -15,7 +15,9 @@ pub struct HeadLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Fault {
     /// The length of the body can be read in two ways.
-    #[error("the length of the body is ambiguous: one `Content-Length`, or `Transfer-Encoding: chunked`, not both")]
+    #[error(
+        "the length of the body is ambiguous: one `Content-Length`, or `Transfer-Encoding: chunked`, not both"
+    )]
     AmbiguousLength,
     /// An upgrade was asked for.
     #[error("protocol upgrades are not served: use HTTP/1.1, or HTTP/2 with prior knowledge")]
@@ -188,7 +190,20 @@ const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
             byte,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+            b'!' | b'#'
+                | b'$'
+                | b'%'
+                | b'&'
+                | b'\''
+                | b'*'
+                | b'+'
+                | b'-'
+                | b'.'
+                | b'^'
+                | b'_'
+                | b'`'
+                | b'|'
+                | b'~'
         )
 }
 

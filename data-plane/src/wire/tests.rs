@@ -183,7 +183,8 @@ fn valid_request() -> impl Strategy<Value = Vec<u8>> {
     let body = prop::collection::vec(any::<u8>(), 0..64);
     (body, prop::collection::vec(1_usize..16, 1..4), any::<bool>(), 0_usize..3).prop_map(
         |(body, chunk_sizes, is_chunked, padding)| {
-            let mut request = format!("POST /v1 HTTP/1.1\r\nHost: a\r\n{}", "X-Pad: y\r\n".repeat(padding)).into_bytes();
+            let mut request =
+                format!("POST /v1 HTTP/1.1\r\nHost: a\r\n{}", "X-Pad: y\r\n".repeat(padding)).into_bytes();
             if is_chunked {
                 request.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
                 let mut rest = body.as_slice();

@@ -100,7 +100,8 @@ async fn nothing_that_is_not_http_gets_an_answer_that_is() {
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_431() {
-    let world = World::plan(&Pack::llama()).settings(|settings| settings.limits.head_bytes = 4096).start().await;
+    let world =
+        World::plan(&Pack::llama()).settings(|settings| settings.limits.head_bytes = 4096).start().await;
     let answer = raw(
         world.running.addr,
         format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(5000)).as_bytes(),
@@ -108,7 +109,8 @@ async fn a_head_that_is_too_large_is_431() {
     .await;
     assert_eq!(statuses(&answer), ["431"]);
     let many = "X: a\r\n".repeat(200);
-    let answer = raw(world.running.addr, format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes()).await;
+    let answer =
+        raw(world.running.addr, format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes()).await;
     assert_eq!(statuses(&answer), ["431"]);
 }
 
@@ -164,7 +166,10 @@ async fn http2_with_prior_knowledge_shares_the_port() {
     let world = World::start(&Pack::llama()).await;
     let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
     let calls = (0..50).map(|number| {
-        let request = client.post(world.url(PATH)).header("content-type", "application/json").body(chat(LLAMA, &format!("say: {number}")).to_string());
+        let request = client
+            .post(world.url(PATH))
+            .header("content-type", "application/json")
+            .body(chat(LLAMA, &format!("say: {number}")).to_string());
         async move {
             let response = request.send().await.unwrap();
             assert_eq!(response.version(), http::Version::HTTP_2);
@@ -179,7 +184,8 @@ async fn http2_with_prior_knowledge_shares_the_port() {
 
 #[tokio::test]
 async fn an_early_refusal_reaches_a_client_that_is_still_sending() {
-    let world = World::plan(&Pack::llama()).settings(|settings| settings.limits.body_bytes = 1024).start().await;
+    let world =
+        World::plan(&Pack::llama()).settings(|settings| settings.limits.body_bytes = 1024).start().await;
     let mut stream = TcpStream::connect(world.running.addr).await.unwrap();
     let head = request("Content-Length: 3000000\r\n", "");
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -203,7 +209,12 @@ async fn pipelined_requests_are_answered_in_order() {
         let body = chat(LLAMA, text).to_string();
         request(&format!("{extra}Content-Length: {}\r\n", body.len()), &body)
     };
-    let bytes = format!("{}{}{}", one("say: first", ""), one("say: second", ""), one("say: third", "Connection: close\r\n"));
+    let bytes = format!(
+        "{}{}{}",
+        one("say: first", ""),
+        one("say: second", ""),
+        one("say: third", "Connection: close\r\n")
+    );
     let mut stream = TcpStream::connect(world.running.addr).await.unwrap();
     for piece in bytes.as_bytes().chunks(7) {
         stream.write_all(piece).await.unwrap();

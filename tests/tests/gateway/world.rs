@@ -11,13 +11,13 @@ use tokio::{
 };
 
 /// The model that most tests ask for.
-pub const LLAMA: &str = "databricks-meta-llama-3-3-70b-instruct";
+pub(crate) const LLAMA: &str = "databricks-meta-llama-3-3-70b-instruct";
 /// Nothing in these tests takes longer, or something is wrong.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The text of a pack.
 #[derive(Debug, Clone)]
-pub struct Pack {
+pub(crate) struct Pack {
     version: u32,
     chain: Vec<&'static str>,
     policies: String,
@@ -29,7 +29,7 @@ pub struct Pack {
 
 impl Pack {
     /// A pack without policies and without targets.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             version: 0,
             chain: Vec::new(),
@@ -42,39 +42,39 @@ impl Pack {
     }
 
     /// One chat target for the usual model.
-    pub fn llama() -> Self {
+    pub(crate) fn llama() -> Self {
         Self::new().chat(LLAMA)
     }
 
-    pub fn version(mut self, patch: u32) -> Self {
+    pub(crate) fn version(mut self, patch: u32) -> Self {
         self.version = patch;
         self
     }
 
-    pub fn chain(mut self, chain: &[&'static str]) -> Self {
+    pub(crate) fn chain(mut self, chain: &[&'static str]) -> Self {
         self.chain = chain.to_vec();
         self
     }
 
     /// More keys of `policies`, indented by two.
-    pub fn policies(mut self, yaml: &str) -> Self {
+    pub(crate) fn policies(mut self, yaml: &str) -> Self {
         self.policies.push_str(&indented(yaml, 2));
         self
     }
 
     /// Blocks of `policy`, indented by two.
-    pub fn policy(mut self, yaml: &str) -> Self {
+    pub(crate) fn policy(mut self, yaml: &str) -> Self {
         self.policy.push_str(&indented(yaml, 2));
         self
     }
 
     /// A chat target whose id is its model.
-    pub fn chat(self, model: &str) -> Self {
+    pub(crate) fn chat(self, model: &str) -> Self {
         self.target(model, "chat", "")
     }
 
     /// A target whose id is its model, with more keys.
-    pub fn target(mut self, model: &str, kind: &str, yaml: &str) -> Self {
+    pub(crate) fn target(mut self, model: &str, kind: &str, yaml: &str) -> Self {
         let _ = write!(
             self.targets,
             "    - id: {model}\n      provider: databricks:{kind}:{model}\n      base_url: \
@@ -86,19 +86,20 @@ impl Pack {
     }
 
     /// More keys of `providers`.
-    pub fn providers(mut self, yaml: &str) -> Self {
+    pub(crate) fn providers(mut self, yaml: &str) -> Self {
         self.providers.push_str(&indented(yaml, 2));
         self
     }
 
     /// More keys of the document.
-    pub fn more(mut self, yaml: &str) -> Self {
+    pub(crate) fn more(mut self, yaml: &str) -> Self {
         self.more.push_str(&indented(yaml, 0));
         self
     }
 
-    pub fn yaml(&self) -> String {
-        let mut yaml = format!("pack:\n  name: test\n  version: 1.0.{}\n  enabled: true\npolicies:\n", self.version);
+    pub(crate) fn yaml(&self) -> String {
+        let mut yaml =
+            format!("pack:\n  name: test\n  version: 1.0.{}\n  enabled: true\npolicies:\n", self.version);
         if self.chain.is_empty() {
             yaml.push_str("  chain: []\n");
         } else {
@@ -128,7 +129,7 @@ fn indented(yaml: &str, by: usize) -> String {
 }
 
 /// What a world is made of.
-pub struct Plan {
+pub(crate) struct Plan {
     pack: String,
     keys: Option<String>,
     audit: bool,
@@ -138,37 +139,40 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub fn keys(mut self, keys: &str) -> Self {
+    pub(crate) fn keys(mut self, keys: &str) -> Self {
         self.keys = Some(keys.to_owned());
         self
     }
 
-    pub fn audit(mut self) -> Self {
+    pub(crate) fn audit(mut self) -> Self {
         self.audit = true;
         self
     }
 
-    pub fn fake(mut self, change: impl FnOnce(fake_databricks::Builder) -> fake_databricks::Builder) -> Self {
+    pub(crate) fn fake(
+        mut self,
+        change: impl FnOnce(fake_databricks::Builder) -> fake_databricks::Builder,
+    ) -> Self {
         self.fake = change(self.fake);
         self
     }
 
-    pub fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
+    pub(crate) fn settings(mut self, change: impl FnOnce(&mut Settings) + 'static) -> Self {
         self.change = Box::new(change);
         self
     }
 
     /// What stands in `secrets/token`; by default what the fake accepts.
-    pub fn token(mut self, token: &str) -> Self {
+    pub(crate) fn token(mut self, token: &str) -> Self {
         self.token = Some(token.to_owned());
         self
     }
 
-    pub async fn start(self) -> World {
+    pub(crate) async fn start(self) -> World {
         self.try_start().await.unwrap()
     }
 
-    pub async fn try_start(self) -> Result<World, StartError> {
+    pub(crate) async fn try_start(self) -> Result<World, StartError> {
         let fake = self.fake.start().await.unwrap();
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
@@ -206,19 +210,19 @@ fn from_file(pack: &str) -> String {
 }
 
 /// A running world. Everything in it stops when it is dropped.
-pub struct World {
-    pub fake: FakeDatabricks,
-    pub running: Running,
-    pub client: reqwest::Client,
-    pub dir: tempfile::TempDir,
+pub(crate) struct World {
+    pub(crate) fake: FakeDatabricks,
+    pub(crate) running: Running,
+    pub(crate) client: reqwest::Client,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl World {
-    pub fn plan(pack: &Pack) -> Plan {
+    pub(crate) fn plan(pack: &Pack) -> Plan {
         Self::plan_yaml(&pack.yaml())
     }
 
-    pub fn plan_yaml(yaml: &str) -> Plan {
+    pub(crate) fn plan_yaml(yaml: &str) -> Plan {
         Plan {
             pack: yaml.to_owned(),
             keys: None,
@@ -229,54 +233,79 @@ impl World {
         }
     }
 
-    pub async fn start(pack: &Pack) -> Self {
+    pub(crate) async fn start(pack: &Pack) -> Self {
         Self::plan(pack).start().await
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.addr)
     }
 
-    pub fn admin(&self, path: &str) -> String {
+    pub(crate) fn admin(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.admin_addr.unwrap())
     }
 
-    pub fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn write_pack(&self, pack: &Pack) {
+    pub(crate) fn write_pack(&self, pack: &Pack) {
         write_atomically(&self.path("pack.yaml"), &from_file(&pack.yaml()));
     }
 
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        Answer::of(self.client.post(self.url(path)).header("content-type", "application/json").body(body.to_string()).send().await.unwrap()).await
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(
+            self.client
+                .post(self.url(path))
+                .header("content-type", "application/json")
+                .body(body.to_string())
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
     }
 
-    pub async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
-        Answer::of(self.client.post(self.url(path)).bearer_auth(key).header("content-type", "application/json").body(body.to_string()).send().await.unwrap()).await
+    pub(crate) async fn post_as(&self, key: &str, path: &str, body: &Value) -> Answer {
+        Answer::of(
+            self.client
+                .post(self.url(path))
+                .bearer_auth(key)
+                .header("content-type", "application/json")
+                .body(body.to_string())
+                .send()
+                .await
+                .unwrap(),
+        )
+        .await
     }
 
-    pub async fn chat(&self, model: &str, text: &str) -> Answer {
+    pub(crate) async fn chat(&self, model: &str, text: &str) -> Answer {
         self.post("/v1/chat/completions", &chat(model, text)).await
     }
 
-    pub async fn get(&self, url: String) -> Answer {
+    pub(crate) async fn get(&self, url: String) -> Answer {
         Answer::of(self.client.get(url).send().await.unwrap()).await
     }
 
-    pub async fn stream(&self, model: &str, text: &str) -> reqwest::Response {
+    pub(crate) async fn stream(&self, model: &str, text: &str) -> reqwest::Response {
         let mut body = chat(model, text);
         body["stream"] = json!(true);
-        self.client.post(self.url("/v1/chat/completions")).header("content-type", "application/json").body(body.to_string()).send().await.unwrap()
+        self.client
+            .post(self.url("/v1/chat/completions"))
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .unwrap()
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         self.get(self.admin("/metrics")).await.text
     }
 
     /// Waits until `/readyz` satisfies a condition.
-    pub async fn until_ready(&self, condition: impl Fn(u16, &Value) -> bool) -> Value {
+    pub(crate) async fn until_ready(&self, condition: impl Fn(u16, &Value) -> bool) -> Value {
         within(async {
             loop {
                 let answer = self.get(self.admin("/readyz")).await;
@@ -291,7 +320,7 @@ impl World {
     }
 
     /// Stops the gateway in order; the fake stays.
-    pub async fn stop(self) -> (FakeDatabricks, tempfile::TempDir, Drained) {
+    pub(crate) async fn stop(self) -> (FakeDatabricks, tempfile::TempDir, Drained) {
         let drained = within(self.running.run_until(std::future::ready(()))).await;
         (self.fake, self.dir, drained)
     }
@@ -299,56 +328,56 @@ impl World {
 
 /// What a client got.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: http::HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub async fn of(response: reqwest::Response) -> Self {
+    pub(crate) async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, text: response.text().await.unwrap() }
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.text))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// `status code`, as in `403 model_not_allowed`.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         format!("{} {}", self.status, self.json()["error"]["code"].as_str().unwrap_or("-"))
     }
 }
 
 /// The body of a chat request.
-pub fn chat(model: &str, text: &str) -> Value {
+pub(crate) fn chat(model: &str, text: &str) -> Value {
     json!({"model": model, "messages": [{"role": "user", "content": text}]})
 }
 
 /// Under a limit of time.
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
 /// Sends bytes and reads whatever comes until the peer closes.
-pub async fn raw(addr: std::net::SocketAddr, bytes: &[u8]) -> String {
+pub(crate) async fn raw(addr: std::net::SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     read_to_end(&mut stream).await
 }
 
-pub async fn read_to_end(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     within(stream.read_to_end(&mut answer)).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-pub fn write_atomically(path: &Path, text: &str) {
+pub(crate) fn write_atomically(path: &Path, text: &str) {
     let beside = path.with_extension("new");
     std::fs::write(&beside, text).unwrap();
     std::fs::rename(&beside, path).unwrap();
