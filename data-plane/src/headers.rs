@@ -53,10 +53,10 @@ pub(crate) fn up(from: &HeaderMap) -> HeaderMap {
 /// What comes down of an upstream's headers.
 pub(crate) fn down(from: &HeaderMap) -> HeaderMap {
     let mut headers = pick(from, &DOWN);
-    if let Some(id) = upstream_request_id(from) {
-        if let Ok(value) = HeaderValue::from_str(id) {
-            headers.insert(UPSTREAM_REQUEST_ID, value);
-        }
+    if let Some(id) = upstream_request_id(from)
+        && let Ok(value) = HeaderValue::from_str(id)
+    {
+        headers.insert(UPSTREAM_REQUEST_ID, value);
     }
     headers
 }

@@ -281,7 +281,7 @@ impl PackSource {
         }
         let mut used = Vec::new();
         let mut targets = Vec::with_capacity(pack.targets.len());
-        for (target, bound) in pack.targets.iter().zip(loaded.targets) {
+        for (target, bound) in pack.targets.iter().zip(&loaded.targets) {
             used.extend(bound.secret.clone());
             targets.push(self.target(target, bound)?);
         }
@@ -297,7 +297,7 @@ impl PackSource {
         })
     }
 
-    fn target(&mut self, target: &CompiledTarget, bound: BoundTarget) -> Result<TargetRuntime, PackFault> {
+    fn target(&mut self, target: &CompiledTarget, bound: &BoundTarget) -> Result<TargetRuntime, PackFault> {
         let address = || PackFault::Address { target: target.id.to_string() };
         let urls = active::urls(&bound.base_url).map_err(|_| address())?;
         let [first, ..] = &urls;

@@ -163,8 +163,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: Duration::from_secs(10),
-            body: Duration::from_secs(60),
-            idle: Duration::from_secs(120),
+            body: Duration::from_mins(1),
+            idle: Duration::from_mins(2),
             policy: Duration::from_secs(2),
             drain: Duration::from_secs(30),
             drain_delay: Duration::ZERO,

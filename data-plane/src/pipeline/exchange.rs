@@ -102,8 +102,10 @@ impl Closing {
     pub(crate) fn refused(error: &GatewayError, status: http::StatusCode) -> Self {
         let end = match error {
             GatewayError::Refused(refusal) if refusal.is_block() => End::Blocked,
-            GatewayError::Upstream(_) | GatewayError::UpstreamFailed(_) => End::Failed,
-            GatewayError::TargetUnavailable { .. } | GatewayError::Internal { .. } => End::Failed,
+            GatewayError::Upstream(_)
+            | GatewayError::UpstreamFailed(_)
+            | GatewayError::TargetUnavailable { .. }
+            | GatewayError::Internal { .. } => End::Failed,
             _ => End::Refused,
         };
         Self {
@@ -239,7 +241,7 @@ impl Exchange {
                 .evaluations
                 .get_or_create(&EvaluationLabels {
                     policy: outcome.policy.as_str(),
-                    result: record::result_name(&outcome.outcome),
+                    result: record::result_name(outcome.outcome),
                     mode: record::mode_name(outcome.mode),
                 })
                 .inc();
@@ -414,14 +416,13 @@ impl Exchange {
                 respond::set(headers, respond::NOTICE, notice);
             }
         }
-        if state.active.pack.redaction_metadata {
-            if let Some(judgement) =
+        if state.active.pack.redaction_metadata
+            && let Some(judgement) =
                 state.judgement.as_ref().filter(|judgement| !judgement.redactions.is_empty())
-            {
-                let counts: Vec<String> =
-                    judgement.redactions.iter().map(|(entity, count)| format!("{entity}={count}")).collect();
-                respond::set(headers, respond::REDACTIONS, &counts.join(", "));
-            }
+        {
+            let counts: Vec<String> =
+                judgement.redactions.iter().map(|(entity, count)| format!("{entity}={count}")).collect();
+            respond::set(headers, respond::REDACTIONS, &counts.join(", "));
         }
         if response.status() == http::StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);

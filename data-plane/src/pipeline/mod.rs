@@ -49,12 +49,12 @@ use crate::{
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
     // The header stands only in requests that the guard made: it refuses those of clients that carry it, and HTTP/2,
     // where it does not look, has no such faults.
-    if request.version() < Version::HTTP_2 {
-        if let Some(fault) = request.headers().get(FAULT_HEADER) {
-            let fault = Fault::from_code(fault.as_bytes()).unwrap_or(Fault::MalformedHead);
-            let exchange = Exchange::new(shared, None, &http::HeaderMap::new());
-            return refuse(exchange, fault.into()).await;
-        }
+    if request.version() < Version::HTTP_2
+        && let Some(fault) = request.headers().get(FAULT_HEADER)
+    {
+        let fault = Fault::from_code(fault.as_bytes()).unwrap_or(Fault::MalformedHead);
+        let exchange = Exchange::new(shared, None, &http::HeaderMap::new());
+        return refuse(exchange, fault.into()).await;
     }
     let route = match route::of(request.method(), request.uri().path()) {
         Ok(Route::Health(health)) => return crate::health::answer(shared, health),
@@ -62,7 +62,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
         Err(error) => return refuse(Exchange::new(shared, None, request.headers()), error).await,
     };
     let mut exchange = Exchange::new(shared, route.endpoint(), request.headers());
-    let _slot = match Arc::clone(&shared.slots).try_acquire_owned() {
+    match Arc::clone(&shared.slots).try_acquire_owned() {
         Ok(slot) => exchange.hold(slot),
         Err(_) => return refuse(exchange, GatewayError::Busy).await,
     };
@@ -116,12 +116,11 @@ pub(crate) async fn refuse(mut exchange: Exchange, error: GatewayError) -> Respo
 
 fn refusal_response(exchange: &Exchange, error: &GatewayError) -> Response<Body> {
     let id = exchange.request_id();
-    if let GatewayError::Refused(refusal) = error {
-        if refusal.is_block() {
-            if let Some(response) = block_response(exchange, refusal, id) {
-                return response;
-            }
-        }
+    if let GatewayError::Refused(refusal) = error
+        && refusal.is_block()
+        && let Some(response) = block_response(exchange, refusal, id)
+    {
+        return response;
     }
     respond::error(error, id)
 }

@@ -122,7 +122,7 @@ pub(super) const fn endpoint_name(endpoint: Option<record::Endpoint>) -> &'stati
 }
 
 /// What a policy said, in one word.
-pub(super) const fn result_name(outcome: &evaluate::Outcome) -> &'static str {
+pub(super) const fn result_name(outcome: evaluate::Outcome) -> &'static str {
     match outcome {
         evaluate::Outcome::Evaluated { verdict } => verdict.as_str(),
         evaluate::Outcome::Observed { would: Verdict::Block } => "would_block",
@@ -344,7 +344,7 @@ fn edits(state: &State) -> Edits {
 
 fn tokens(state: &State) -> Option<Tokens> {
     let usage = state.usage;
-    usage.is_known().then(|| Tokens {
+    usage.is_known().then_some(Tokens {
         source: TokenSource::Reported,
         prompt: usage.prompt,
         completion: usage.completion,

@@ -123,7 +123,7 @@ impl Relay {
             Closing::completed(200)
         };
         if let Err(error) = self.exchange.close(closing).await {
-            return self.error_event(&error);
+            return Some(self.error_event(&error));
         }
         self.phase = Phase::Over;
         let upstream = std::mem::replace(&mut self.upstream, reqwest::Body::from(Bytes::new()));
@@ -143,11 +143,11 @@ impl Relay {
     async fn fail(mut self, error: GatewayError) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
         self.exchange.state_mut().usage = self.meter.usage();
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
-        self.error_event(&error)
+        Some(self.error_event(&error))
     }
 
     /// An event that OpenAI's clients raise as an error. An event that was cut is ended first.
-    fn error_event(mut self, error: &GatewayError) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+    fn error_event(mut self, error: &GatewayError) -> (Result<Frame<Bytes>, BodyError>, Self) {
         self.phase = Phase::Over;
         let mut event = Vec::with_capacity(256);
         if self.splitter.is_inside_event() {
@@ -156,7 +156,7 @@ impl Relay {
         event.extend_from_slice(b"data: ");
         event.extend_from_slice(&respond::error_json(error, self.exchange.request_id()));
         event.extend_from_slice(b"\n\n");
-        Some((Ok(Frame::data(Bytes::from(event))), self))
+        (Ok(Frame::data(Bytes::from(event))), self)
     }
 }
 

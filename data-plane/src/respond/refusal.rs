@@ -52,12 +52,12 @@ pub(crate) fn refusal(
     }
     let mut out = String::new();
     for event in &events {
-        if endpoint == Endpoint::Responses {
-            if let Some(name) = event.get("type").and_then(Value::as_str) {
-                out.push_str("event: ");
-                out.push_str(name);
-                out.push('\n');
-            }
+        if endpoint == Endpoint::Responses
+            && let Some(name) = event.get("type").and_then(Value::as_str)
+        {
+            out.push_str("event: ");
+            out.push_str(name);
+            out.push('\n');
         }
         out.push_str("data: ");
         out.push_str(&event.to_string());
@@ -99,27 +99,28 @@ fn chat(stream: bool, model: &str, text: &str, request_id: &str, now: i64) -> Ve
 }
 
 fn responses(stream: bool, model: &str, text: &str, request_id: &str, now: i64) -> Vec<Value> {
+    let item_id = format!("msg_{request_id}");
     let item = json!({
-        "type": "message", "id": format!("msg_{request_id}"), "status": "completed", "role": "assistant",
+        "type": "message", "id": item_id, "status": "completed", "role": "assistant",
         "content": [{"type": "refusal", "refusal": text}],
     });
-    let response = json!({
-        "id": format!("resp_{request_id}"), "object": "response", "created_at": now, "status": "completed",
-        "error": null, "incomplete_details": null, "model": model, "output": [item],
-        "parallel_tool_calls": false, "tool_choice": "auto", "tools": [],
-        "usage": {
-            "input_tokens": 0, "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": 0, "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": 0,
-        },
-    });
+    let response_of = |status: &str, output: Value| {
+        json!({
+            "id": format!("resp_{request_id}"), "object": "response", "created_at": now, "status": status,
+            "error": null, "incomplete_details": null, "model": model, "output": output,
+            "parallel_tool_calls": false, "tool_choice": "auto", "tools": [],
+            "usage": {
+                "input_tokens": 0, "input_tokens_details": {"cached_tokens": 0},
+                "output_tokens": 0, "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": 0,
+            },
+        })
+    };
+    let response = response_of("completed", json!([item]));
     if !stream {
         return vec![response];
     }
-    let mut begun = response.clone();
-    begun["status"] = json!("in_progress");
-    begun["output"] = json!([]);
-    let item_id = item["id"].clone();
+    let begun = response_of("in_progress", json!([]));
     let part = json!({"type": "refusal", "refusal": text});
     let place = |kind: &str, number: u32, more: Value| {
         let mut event = json!({

@@ -1,6 +1,6 @@
 //! Finding the `data` of events, however the bytes are cut (WHATWG HTML, 9.2.6).
 
-use std::{borrow::Cow, ops::ControlFlow};
+use std::ops::ControlFlow;
 
 /// An event is larger than allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -55,14 +55,14 @@ impl Splitter {
                 }
             }
             if self.line.is_empty() {
-                if self.end_of_line(Cow::Borrowed(line), &mut event)?.is_break() {
+                if self.end_of_line(line, &mut event)?.is_break() {
                     return Ok(());
                 }
             } else {
                 let mut whole = std::mem::take(&mut self.line);
                 self.check(whole.len() + line.len())?;
                 whole.extend_from_slice(line);
-                if self.end_of_line(Cow::Borrowed(&whole), &mut event)?.is_break() {
+                if self.end_of_line(&whole, &mut event)?.is_break() {
                     return Ok(());
                 }
                 whole.clear();
@@ -80,10 +80,9 @@ impl Splitter {
 
     fn end_of_line(
         &mut self,
-        line: Cow<'_, [u8]>,
+        mut line: &[u8],
         event: &mut impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, EventTooLarge> {
-        let mut line = &*line;
         if self.at_start {
             self.at_start = false;
             line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);

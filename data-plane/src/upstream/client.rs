@@ -54,7 +54,7 @@ impl Clients {
             .tcp_keepalive_interval(Duration::from_secs(10))
             .http2_keep_alive_interval(Duration::from_secs(30))
             .http2_keep_alive_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .pool_max_idle_per_host(MAX_IDLE);
         if !uses_proxy {
             builder = builder.no_proxy();

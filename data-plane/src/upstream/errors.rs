@@ -23,7 +23,7 @@ const MAX_MESSAGE: usize = 8 * 1024;
 /// How often a message is unwrapped.
 const MAX_NESTING: usize = 8;
 /// No upstream makes a client wait longer than this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// What could be read out of a body.
 #[derive(Debug, Default)]
@@ -61,10 +61,10 @@ pub(crate) fn translate(
     } else {
         truncated(text)
     };
-    if verdict.code == "model_not_found" {
-        if let Some(successor) = successor {
-            message = format!("{message} (model `{model}` is retired; its successor is `{successor}`)");
-        }
+    if verdict.code == "model_not_found"
+        && let Some(successor) = successor
+    {
+        message = format!("{message} (model `{model}` is retired; its successor is `{successor}`)");
     }
     if verdict.class == AnswerClass::Credential {
         message = format!("the upstream refused the credential of the gateway, not yours: {message}");
@@ -237,10 +237,11 @@ fn read_value(value: &Value, found: &mut Found, depth: usize) {
 /// A message: JSON again, or the text itself.
 fn read_message(text: &str, found: &mut Found, depth: usize) {
     let trimmed = text.trim();
-    if depth < MAX_NESTING && trimmed.starts_with('{') {
-        if let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(trimmed) {
-            return read_value(&value, found, depth + 1);
-        }
+    if depth < MAX_NESTING
+        && trimmed.starts_with('{')
+        && let Ok(value @ Value::Object(_)) = serde_json::from_str::<Value>(trimmed)
+    {
+        return read_value(&value, found, depth + 1);
     }
     read_text(trimmed, found);
 }
