@@ -135,6 +135,7 @@ impl Gateway {
         Ok(Running {
             addr,
             admin_addr,
+            anonymous_exposed: exposed,
             reload,
             shared,
             log,
@@ -209,6 +210,8 @@ pub struct Running {
     pub addr: SocketAddr,
     /// Where metrics and configuration are shown.
     pub admin_addr: Option<SocketAddr>,
+    /// Callers without identity are served beyond this machine: what the start banner warns of.
+    pub anonymous_exposed: bool,
     reload: Arc<Notify>,
     shared: Arc<Shared>,
     log: Option<AuditLog>,

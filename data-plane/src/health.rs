@@ -89,6 +89,9 @@ pub(crate) fn reasons(shared: &Shared) -> Vec<String> {
     if let Some(fault) = &*shared.keys_fault.load() {
         reasons.push(format!("keys: {fault}"));
     }
+    if shared.recorder.is_failing() {
+        reasons.push("audit: records can't be written".to_owned());
+    }
     for target in &shared.active.load().targets {
         if let Some(fault) = target.secret.as_ref().and_then(|secret| secret.fault()) {
             reasons.push(format!("credential of target `{}`: {fault}", target.id));
@@ -108,6 +111,10 @@ pub(crate) fn update_gauges(shared: &Shared) {
         let labels = ReasonLabels { reason: Arc::from(reason) };
         metrics.degraded.get_or_create(&labels).set(i64::from(fault.load().is_some()));
     }
+    metrics
+        .degraded
+        .get_or_create(&ReasonLabels { reason: Arc::from("audit") })
+        .set(i64::from(shared.recorder.is_failing()));
     let active = shared.active.load();
     let is_secret_bad = active
         .targets

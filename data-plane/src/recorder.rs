@@ -1,5 +1,7 @@
 //! Where records go: the audit log when there is one.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kt_audit::{
     identity::Subject,
     record::{Body, Closed, Opened},
@@ -20,26 +22,30 @@ pub(crate) enum RecordError {
 }
 
 /// Where records go.
-#[derive(Debug, Clone)]
-pub(crate) struct Recorder(Option<AuditHandle>);
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    handle: Option<AuditHandle>,
+    /// The last append failed.
+    is_failing: AtomicBool,
+}
 
 impl Recorder {
     pub(crate) const fn new(handle: Option<AuditHandle>) -> Self {
-        Self(handle)
+        Self { handle, is_failing: AtomicBool::new(false) }
     }
 
     /// Whether there is a log.
     pub(crate) const fn is_some(&self) -> bool {
-        self.0.is_some()
+        self.handle.is_some()
     }
 
     pub(crate) const fn handle(&self) -> Option<&AuditHandle> {
-        self.0.as_ref()
+        self.handle.as_ref()
     }
 
     /// What stands for a person in records.
     pub(crate) fn subject(&self, name: Option<&str>) -> Option<Subject> {
-        Some(self.0.as_ref()?.subject(name?))
+        Some(self.handle.as_ref()?.subject(name?))
     }
 
     /// Appends a record and waits as long as `durability` asks.
@@ -49,7 +55,7 @@ impl Recorder {
         durability: Durability,
         subject: Option<Subject>,
     ) -> Result<(), RecordError> {
-        let handle = self.0.as_ref().ok_or(RecordError::NoLog)?;
+        let handle = self.handle.as_ref().ok_or(RecordError::NoLog)?;
         if let Some(subject) = &subject {
             match &mut body {
                 Body::Opened(opened) => {
@@ -68,7 +74,14 @@ impl Recorder {
             Durability::Block => audit::Durability::Block,
             Durability::BestEffort => audit::Durability::BestEffort,
         };
-        handle.append(body, durability, subject.as_ref()).await?;
+        let result = handle.append(body, durability, subject.as_ref()).await;
+        self.is_failing.store(result.is_err(), Ordering::Relaxed);
+        result?;
         Ok(())
+    }
+
+    /// Whether the last record could not be written.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 }

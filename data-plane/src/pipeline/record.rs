@@ -170,9 +170,18 @@ fn facts(state: &State) -> RequestFacts {
         caller: caller_of(state),
         pack: Some(pack_ref(active)),
         detectors: BTreeMap::new(),
-        requested_model: state.asked.as_ref().map(|(_, model)| Label::new(model)),
+        requested_model: state.asked.as_ref().and_then(|(_, model)| model_label(model)),
         retention: active.audit.as_ref().map(|plan| plan.retention),
     }
+}
+
+/// The model as asked for, when it looks like the name of one: the field can hold anything.
+fn model_label(model: &str) -> Option<Label> {
+    let is_name = (1..=128).contains(&model.len())
+        && model.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:/@".contains(&byte))
+        && !model.starts_with("dapi")
+        && !model.starts_with("kt_");
+    is_name.then(|| Label::new(model))
 }
 
 /// The pack as records name it.

@@ -68,7 +68,10 @@ impl Relay {
         match self.step().await {
             Step::Data(data) if self.meter.is_done() => self.complete(data).await,
             Step::Data(data) => {
-                self.exchange.state_mut().bytes_out += data.len() as u64;
+                let state = self.exchange.state_mut();
+                state.bytes_out += data.len() as u64;
+                // As far as it is known: the client may go away at any time.
+                state.usage = self.meter.usage();
                 Some((Ok(Frame::data(data)), self))
             }
             Step::End if self.meter.is_complete() => self.complete(Bytes::new()).await,

@@ -1,4 +1,14 @@
+use std::{
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
 use proptest::prelude::*;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
 
 use super::*;
 
@@ -204,6 +214,117 @@ fn valid_request() -> impl Strategy<Value = Vec<u8>> {
             request
         },
     )
+}
+
+/// A connection that gives bytes in given pieces, then ends.
+struct Pieces(VecDeque<Vec<u8>>);
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(mut piece) = self.0.pop_front() {
+            let rest = piece.split_off(piece.len().min(buf.remaining()));
+            buf.put_slice(&piece);
+            if !rest.is_empty() {
+                self.0.push_front(rest);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What comes out of the guard, read with a buffer of `size` bytes.
+fn guarded(bytes: &[u8], pieces: &[usize], size: usize) -> Vec<u8> {
+    let mut queue = VecDeque::new();
+    let mut rest = bytes;
+    let mut sizes = pieces.iter().cycle();
+    while !rest.is_empty() {
+        let (piece, behind) = rest.split_at((*sizes.next().unwrap()).clamp(1, rest.len()));
+        queue.push_back(piece.to_vec());
+        rest = behind;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let second = Duration::from_secs(1);
+        let mut guarded =
+            Guarded::new(Pieces(queue), LIMITS, second, second, Arc::new(ConnectionState::default()));
+        let mut out = Vec::new();
+        let mut buffer = vec![0; size];
+        loop {
+            let reading = tokio::time::timeout(Duration::from_millis(1), guarded.read(&mut buffer));
+            match reading.await {
+                Ok(Ok(read)) if read > 0 => out.extend_from_slice(&buffer[..read]),
+                // The end, a broken chunk, or a refusal, behind which nothing is read.
+                _ => return out,
+            }
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time_from_its_first_byte() {
+    let (mut client, server) = tokio::io::duplex(1024);
+    let connection = Arc::new(ConnectionState::default());
+    let (head, idle) = (Duration::from_secs(10), Duration::from_mins(2));
+    let mut guarded = Guarded::new(server, LIMITS, head, idle, Arc::clone(&connection));
+    let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut buffer = [0; 256];
+    client.write_all(request).await.unwrap();
+    assert_eq!(guarded.read(&mut buffer).await.unwrap(), request.len());
+    // Between two requests there is more time than for a head.
+    let reading = tokio::time::timeout(Duration::from_mins(1), guarded.read(&mut buffer));
+    assert!(reading.await.is_err());
+    client.write_all(b"GET").await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let read = guarded.read(&mut buffer).await.unwrap();
+    assert!(String::from_utf8_lossy(&buffer[..read]).contains("x-kt-wire-fault: head_timeout"));
+    assert_eq!(begun.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_timed_out_while_an_answer_is_under_way() {
+    let (mut client, server) = tokio::io::duplex(1024);
+    let connection = Arc::new(ConnectionState::default());
+    let second = Duration::from_secs(1);
+    let mut guarded = Guarded::new(server, LIMITS, second, second, Arc::clone(&connection));
+    let mut buffer = [0; 256];
+    client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(guarded.read(&mut buffer).await.unwrap() > 0);
+    let in_flight = connection.begin();
+    assert!(tokio::time::timeout(Duration::from_hours(1), guarded.read(&mut buffer)).await.is_err());
+    drop(in_flight);
+    assert_eq!(guarded.read(&mut buffer).await.unwrap(), 0);
+}
+
+proptest! {
+    #[test]
+    fn the_guard_hands_on_just_what_the_framer_clears(
+        requests in prop::collection::vec(valid_request(), 1..4),
+        bad in prop::option::of(prop::sample::select(vec![
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+        ])),
+        pieces in prop::collection::vec(1_usize..60, 1..6),
+        size in 1_usize..80,
+    ) {
+        let good = requests.concat();
+        let bytes = [&good, bad.unwrap_or_default().as_bytes()].concat();
+        let out = guarded(&bytes, &pieces, size);
+        prop_assert_eq!(&out[..good.len()], &good[..]);
+        let behind = String::from_utf8_lossy(&out[good.len()..]).into_owned();
+        match bad {
+            None => prop_assert_eq!(behind, ""),
+            Some(_) => {
+                prop_assert!(behind.starts_with("GET / HTTP/1.1\r\n"));
+                prop_assert!(behind.contains(FAULT_HEADER));
+                prop_assert!(behind.ends_with("\r\n\r\n"));
+            }
+        }
+    }
 }
 
 proptest! {
