@@ -39,7 +39,11 @@ pub(crate) struct BoundTarget {
 ///
 /// # Errors
 /// Every finding, warnings included, when one of them is an error.
-pub(crate) fn load(bytes: &[u8], options: &BindOptions, models: &ModelTable) -> Result<Loaded, Vec<Diagnostic>> {
+pub(crate) fn load(
+    bytes: &[u8],
+    options: &BindOptions,
+    models: &ModelTable,
+) -> Result<Loaded, Vec<Diagnostic>> {
     let checked = kt_policy::check(bytes, &LintOptions { now: Timestamp::now(), models });
     let Some(pack) = checked.pack else { return Err(checked.findings) };
     let settings = BindSettings {
@@ -80,8 +84,10 @@ pub(crate) fn models(path: Option<&Path>) -> Result<ModelTable, (PathBuf, String
     let bytes = watch_file::read(path, MAX_TABLE_BYTES).map_err(|error| failed(error.to_string()))?;
     let (table, findings) = ModelTable::parse(&bytes);
     table.ok_or_else(|| {
-        let told: Vec<String> =
-            findings.iter().map(|finding| format!("{} {}: {}", finding.code, finding.path, finding.message)).collect();
+        let told: Vec<String> = findings
+            .iter()
+            .map(|finding| format!("{} {}: {}", finding.code, finding.path, finding.message))
+            .collect();
         failed(told.join("; "))
     })
 }
