@@ -16,8 +16,6 @@ pub struct Env<'a> {
     pub deadline: Deadline<'a>,
     /// What an error or the deadline inside a content policy gives.
     pub fail_mode: FailMode,
-    /// What is known of models.
-    pub models: &'a dyn ModelLimits,
 }
 
 /// What an error or the deadline inside a content policy gives.
