@@ -95,6 +95,7 @@ pub trait Detector: Send + Sync + fmt::Debug {
 #[non_exhaustive]
 pub struct Scratch {
     dlp: dlp::DlpScratch,
+    injection: injection::Memory,
 }
 
 /// Something wrong in a detector's settings, found when compiling it.
