@@ -7,6 +7,8 @@
 //! - offsets are byte offsets into the given text, always on character borders, also when a normalised or decoded
 //!   form was what matched (a hit inside an encoded run covers the run).
 
+pub mod marker;
+
 use std::{fmt, sync::Arc};
 
 use crate::verdict::{Mode, PolicyKind, Verdict};
