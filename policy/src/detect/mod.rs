@@ -10,6 +10,7 @@
 pub mod dlp;
 pub mod marker;
 pub mod patterns;
+pub mod pii;
 
 use std::{fmt, sync::Arc};
 
@@ -94,6 +95,7 @@ pub trait Detector: Send + Sync + fmt::Debug {
 #[non_exhaustive]
 pub struct Scratch {
     dlp: dlp::DlpScratch,
+    pii: pii::PiiScratch,
 }
 
 /// Something wrong in a detector's settings, found when compiling it.

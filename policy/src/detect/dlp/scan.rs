@@ -64,11 +64,14 @@ impl SecretScanner {
     pub(super) fn new(mut wanted: Vec<Builtin>) -> Option<Self> {
         wanted.sort_unstable();
         wanted.dedup();
-        let mut by_literal: std::collections::BTreeMap<String, Vec<Matcher>> = std::collections::BTreeMap::new();
+        let mut by_literal: std::collections::BTreeMap<String, Vec<Matcher>> =
+            std::collections::BTreeMap::new();
         for shape in SHAPES.iter().filter(|shape| wanted.contains(&shape.kind)) {
             by_literal.entry(shape.text.to_ascii_lowercase()).or_default().push(Matcher::Shape(shape));
         }
-        for special in SPECIALS.iter().filter(|special| special.kinds.iter().any(|kind| wanted.contains(kind))) {
+        for special in
+            SPECIALS.iter().filter(|special| special.kinds.iter().any(|kind| wanted.contains(kind)))
+        {
             for literal in special.literals {
                 by_literal.entry(literal.to_ascii_lowercase()).or_default().push(Matcher::Special(special));
             }

@@ -289,7 +289,8 @@ fn disguise(c: char) -> Option<Option<char>> {
     // Full-width, mathematical and circled forms.
     let mut plain = std::iter::once(c).nfkc();
     let first = plain.next()?;
-    (plain.next().is_none() && (first.is_ascii_alphanumeric() || matches!(first, '-' | '_' | '.'))).then_some(Some(first))
+    (plain.next().is_none() && (first.is_ascii_alphanumeric() || matches!(first, '-' | '_' | '.')))
+        .then_some(Some(first))
 }
 
 /// Runs of base64 or hexadecimal digits that decode to text.
@@ -457,7 +458,17 @@ pub(super) fn spaced(text: &str, mut each: impl FnMut(Reading)) {
 
 /// Tokens that a line break (with indentation, or a quote mark of mail) cuts in two or more.
 pub(super) fn wrapped(text: &str, mut each: impl FnMut(Reading)) {
-    const TOKEN: Set = Set::URL64.one(b'.').one(b'~').one(b'+').one(b'/').one(b'=').one(b':').one(b'@').one(b'&').one(b';').one(b'?');
+    const TOKEN: Set = Set::URL64
+        .one(b'.')
+        .one(b'~')
+        .one(b'+')
+        .one(b'/')
+        .one(b'=')
+        .one(b':')
+        .one(b'@')
+        .one(b'&')
+        .one(b';')
+        .one(b'?');
     let bytes = text.as_bytes();
     let mut done = 0;
     while let Some(found) = bytes.get(done..).and_then(|rest| memchr::memchr(b'\n', rest)) {

@@ -96,7 +96,8 @@ fn best(hir: &Hir) -> Option<Vec<Literal>> {
                     keep_better(&mut found, shift(inner));
                 }
                 min = min.saturating_add(part.properties().minimum_len().unwrap_or(0));
-                max = max.and_then(|max| part.properties().maximum_len().and_then(|len| max.checked_add(len)));
+                max =
+                    max.and_then(|max| part.properties().maximum_len().and_then(|len| max.checked_add(len)));
             }
         }
         HirKind::Alternation(branches) => {
@@ -121,10 +122,7 @@ fn at_start(parts: &[&Hir]) -> Vec<Literal> {
         }
         set = set.followed_by(prefixes(part));
     }
-    set.alternatives
-        .into_iter()
-        .map(|bytes| Literal { bytes, min_offset: 0, max_offset: Some(0) })
-        .collect()
+    set.alternatives.into_iter().map(|bytes| Literal { bytes, min_offset: 0, max_offset: Some(0) }).collect()
 }
 
 /// What matches begin with: one of `alternatives`. When `exact`, that is all that they consist of.
@@ -227,8 +225,7 @@ fn members(class: &Class) -> Prefixes {
     };
     let few = match class {
         Class::Unicode(class) => class.iter().all(|range| {
-            (range.start()..=range.end())
-                .all(|c| add(c.to_ascii_lowercase().to_string().into_bytes()))
+            (range.start()..=range.end()).all(|c| add(c.to_ascii_lowercase().to_string().into_bytes()))
         }),
         Class::Bytes(class) => {
             class.iter().all(|range| (range.start()..=range.end()).all(|b| add(vec![b.to_ascii_lowercase()])))

@@ -20,7 +20,9 @@ pub(super) fn find(view: &View<'_>, context: &Context, claims: &mut Claims) {
     let bytes = view.bytes();
     let mut at = 0;
     while at < bytes.len() {
-        let length = bytes.get(at..).map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count());
+        let length = bytes
+            .get(at..)
+            .map_or(0, |rest| rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count());
         let (start, end) = (at, at + length);
         at = end + 1;
         if !(25..=90).contains(&length) {
@@ -28,7 +30,9 @@ pub(super) fn find(view: &View<'_>, context: &Context, claims: &mut Claims) {
         }
         let word = view.slice(start, end);
         let score = match word.as_bytes() {
-            [b'0', b'x' | b'X', hex @ ..] if hex.len() == 40 => ethereum(hex, || context.near(Topic::Crypto, start, end, 48, 48)),
+            [b'0', b'x' | b'X', hex @ ..] if hex.len() == 40 => {
+                ethereum(hex, || context.near(Topic::Crypto, start, end, 48, 48))
+            }
             _ if is_segwit(word) || is_base58check(word) => Some(1.0),
             _ => None,
         };
@@ -54,7 +58,10 @@ fn ethereum(hex: &[u8], spoken_of: impl Fn() -> bool) -> Option<f32> {
     }
     let hash = keccak256(&small);
     let nibbles = hash.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let fits = hex.iter().zip(nibbles).all(|(byte, nibble)| !byte.is_ascii_alphabetic() || byte.is_ascii_uppercase() == (nibble >= 8));
+    let fits = hex
+        .iter()
+        .zip(nibbles)
+        .all(|(byte, nibble)| !byte.is_ascii_alphabetic() || byte.is_ascii_uppercase() == (nibble >= 8));
     fits.then_some(1.0)
 }
 
@@ -91,15 +98,17 @@ fn is_segwit(word: &str) -> bool {
         *to = from.to_ascii_lowercase();
     }
     let mixed = word.bytes().any(|c| c.is_ascii_uppercase()) && word.bytes().any(|c| c.is_ascii_lowercase());
-    let prefix = [&b"bc"[..], b"tb", b"ltc"].into_iter().find(|prefix| {
-        lower.starts_with(prefix) && lower.get(prefix.len()) == Some(&b'1')
-    });
+    let prefix = [&b"bc"[..], b"tb", b"ltc"]
+        .into_iter()
+        .find(|prefix| lower.starts_with(prefix) && lower.get(prefix.len()) == Some(&b'1'));
     let Some(prefix) = prefix.filter(|_| !mixed) else { return false };
     let mut sum = 1_u32;
     let mut step = |value: u32| {
         let top = sum >> 25;
         sum = ((sum & 0x1ff_ffff) << 5) ^ value;
-        for (bit, generator) in [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].into_iter().enumerate() {
+        for (bit, generator) in
+            [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3].into_iter().enumerate()
+        {
             if top >> bit & 1 == 1 {
                 sum ^= generator;
             }
@@ -109,7 +118,9 @@ fn is_segwit(word: &str) -> bool {
     step(0);
     prefix.iter().for_each(|&c| step(u32::from(c) & 31));
     for c in lower.iter().skip(prefix.len() + 1) {
-        let Some(value) = BECH32.iter().position(|digit| digit == c).and_then(|value| u32::try_from(value).ok()) else {
+        let Some(value) =
+            BECH32.iter().position(|digit| digit == c).and_then(|value| u32::try_from(value).ok())
+        else {
             return false;
         };
         step(value);

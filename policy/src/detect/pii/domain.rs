@@ -42,7 +42,8 @@ pub(super) fn is_top_level(label: &str) -> bool {
 /// Letters of the alphabets that addresses are written in; scripts that set no spaces between words are out, so that
 /// an address ends where their text begins.
 pub(super) fn is_address_letter(c: char) -> bool {
-    c.is_ascii_alphanumeric() || (matches!(u32::from(c), 0xc0..=0x52f | 0x1e00..=0x1fff) && c.is_alphanumeric())
+    c.is_ascii_alphanumeric()
+        || (matches!(u32::from(c), 0xc0..=0x52f | 0x1e00..=0x1fff) && c.is_alphanumeric())
 }
 
 /// How the dots of a host name are written.
@@ -95,7 +96,11 @@ pub(super) fn read(view: &View<'_>, start: usize, odd: bool) -> Option<Host> {
         let Some(end) = label(view, next) else { break };
         // `…@example.com.Then` is a full stop without its space.
         let capital = view.char_at(next).is_some_and(char::is_uppercase);
-        if how == Dots::Plain && capital && view.char_before(at).is_some_and(char::is_lowercase) && best.is_some() {
+        if how == Dots::Plain
+            && capital
+            && view.char_before(at).is_some_and(char::is_lowercase)
+            && best.is_some()
+        {
             break;
         }
         disguised |= how == Dots::Plain && view.disguised(at);
@@ -106,7 +111,8 @@ pub(super) fn read(view: &View<'_>, start: usize, odd: bool) -> Option<Host> {
         at = end;
         let last = view.slice(next, end);
         let top = if dots == Dots::Plain {
-            last.chars().count() >= 2 && last.len() <= 24 && last.chars().all(char::is_alphabetic) || last.starts_with("xn--")
+            last.chars().count() >= 2 && last.len() <= 24 && last.chars().all(char::is_alphabetic)
+                || last.starts_with("xn--")
         } else {
             is_top_level(last) && !last.chars().any(char::is_uppercase)
         };

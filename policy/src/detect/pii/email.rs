@@ -16,9 +16,46 @@ const LONGEST_LOCAL: usize = 64;
 
 /// Words that stand before "at" in prose, where a local part would.
 const PROSE: [&str; 40] = [
-    "me", "us", "him", "her", "them", "it", "you", "look", "looking", "is", "are", "was", "were", "be", "available",
-    "live", "here", "there", "more", "and", "or", "site", "website", "page", "hosted", "found", "visit", "online", "up",
-    "out", "one", "work", "working", "works", "documentation", "docs", "code", "blog", "running", "down",
+    "me",
+    "us",
+    "him",
+    "her",
+    "them",
+    "it",
+    "you",
+    "look",
+    "looking",
+    "is",
+    "are",
+    "was",
+    "were",
+    "be",
+    "available",
+    "live",
+    "here",
+    "there",
+    "more",
+    "and",
+    "or",
+    "site",
+    "website",
+    "page",
+    "hosted",
+    "found",
+    "visit",
+    "online",
+    "up",
+    "out",
+    "one",
+    "work",
+    "working",
+    "works",
+    "documentation",
+    "docs",
+    "code",
+    "blog",
+    "running",
+    "down",
 ];
 
 /// Claims the addresses in `view`.
@@ -83,7 +120,8 @@ fn spaced(view: &View<'_>, at: usize, from: usize) -> Option<(usize, usize, f32)
     }
     // The dots of the local part are spaced only where others are.
     for _ in 0..4 {
-        let before = start.checked_sub(3).filter(|&before| before >= from && view.slice(before, start) == " . ");
+        let before =
+            start.checked_sub(3).filter(|&before| before >= from && view.slice(before, start) == " . ");
         let Some(longer) = before.and_then(|before| local(view, before, from)) else { break };
         start = longer;
     }
@@ -95,7 +133,16 @@ fn worded(view: &View<'_>, context: &Context, claims: &mut Claims) {
     static AT_WORDS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
         AhoCorasick::builder()
             .ascii_case_insensitive(true)
-            .build([" at ", " arroba ", " chiocciola ", " arobase ", " malpa ", " małpa ", " klammeraffe ", " собака "])
+            .build([
+                " at ",
+                " arroba ",
+                " chiocciola ",
+                " arobase ",
+                " malpa ",
+                " małpa ",
+                " klammeraffe ",
+                " собака ",
+            ])
             .ok()
     });
     let Some(words) = AT_WORDS.as_ref() else { return };

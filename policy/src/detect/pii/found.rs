@@ -122,7 +122,8 @@ impl Kind {
     /// Whether the claim also silences others when its own kind is not asked for. A web address does not silence the
     /// e-mail address inside it, for somebody who asked for e-mail addresses only.
     const fn silences_unasked(self, other: Self) -> bool {
-        !(matches!(self, Self::Url) && matches!(other, Self::Email | Self::Ip | Self::Card | Self::Iban | Self::Crypto))
+        !(matches!(self, Self::Url)
+            && matches!(other, Self::Email | Self::Ip | Self::Card | Self::Iban | Self::Crypto))
     }
 }
 
@@ -169,6 +170,11 @@ impl Claims {
         self.all.last().filter(|claim| claim.end == end).map(|claim| claim.start)
     }
 
+    /// Forgets claims with a score below `threshold`, so that they win over nothing.
+    pub(super) fn drop_below(&mut self, threshold: f32) {
+        self.all.retain(|claim| claim.score >= threshold);
+    }
+
     /// Every claim so far.
     pub(super) fn all(&self) -> &[Found] {
         &self.all
@@ -177,8 +183,11 @@ impl Claims {
     /// The claims that stand, sorted by start, when the kinds for which `asked` holds are asked for.
     pub(super) fn settle(&mut self, asked: impl Fn(Kind) -> bool) -> &[Found] {
         self.all.sort_by(|a, b| {
-            (a.start, std::cmp::Reverse(a.end), std::cmp::Reverse(a.kind.rank()))
-                .cmp(&(b.start, std::cmp::Reverse(b.end), std::cmp::Reverse(b.kind.rank())))
+            (a.start, std::cmp::Reverse(a.end), std::cmp::Reverse(a.kind.rank())).cmp(&(
+                b.start,
+                std::cmp::Reverse(b.end),
+                std::cmp::Reverse(b.kind.rank()),
+            ))
         });
         for &claim in &self.all {
             let mut stands = true;
@@ -187,7 +196,8 @@ impl Claims {
                 if !last.overlaps(claim.start, claim.end) {
                     break;
                 }
-                let last_wins = (last.kind.rank(), last.end - last.start) >= (claim.kind.rank(), claim.end - claim.start);
+                let last_wins =
+                    (last.kind.rank(), last.end - last.start) >= (claim.kind.rank(), claim.end - claim.start);
                 if last_wins {
                     stands = !asked(last.kind) && !last.kind.silences_unasked(claim.kind);
                     break;

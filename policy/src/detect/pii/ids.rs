@@ -33,7 +33,9 @@ fn behind(view: &View<'_>, context: &Context, from: usize, topic: Topic) -> Opti
     let mut at = from;
     while at < limit {
         let byte = view.byte(at);
-        if matches!(byte, b'\n' | b';' | b'!' | b'?') || (byte == b'.' && view.byte(at + 1) == b' ' && view.before(at).is_ascii_lowercase()) {
+        if matches!(byte, b'\n' | b';' | b'!' | b'?')
+            || (byte == b'.' && view.byte(at + 1) == b' ' && view.before(at).is_ascii_lowercase())
+        {
             return None;
         }
         if !byte.is_ascii_alphanumeric() || view.before(at).is_ascii_alphanumeric() {
@@ -59,10 +61,19 @@ fn behind(view: &View<'_>, context: &Context, from: usize, topic: Topic) -> Opti
 /// Whether a word on another topic stands between the word and the number.
 fn nearer_word(context: &Context, topic: Topic, from: usize, start: usize) -> bool {
     let own = start - from;
-    [Topic::Phone, Topic::Ssn, Topic::Itin, Topic::Card, Topic::Passport, Topic::Licence, Topic::Npi, Topic::OtherNumber]
-        .into_iter()
-        .filter(|&other| other != topic)
-        .any(|other| context.distance(other, start, start + 1, own, 0).is_some_and(|distance| distance < own))
+    [
+        Topic::Phone,
+        Topic::Ssn,
+        Topic::Itin,
+        Topic::Card,
+        Topic::Passport,
+        Topic::Licence,
+        Topic::Npi,
+        Topic::OtherNumber,
+    ]
+    .into_iter()
+    .filter(|&other| other != topic)
+    .any(|other| context.distance(other, start, start + 1, own, 0).is_some_and(|distance| distance < own))
 }
 
 fn fits(piece: &str, topic: Topic) -> bool {
@@ -86,7 +97,9 @@ fn fits(piece: &str, topic: Topic) -> bool {
         }
         Topic::MedicalRecord => (5..=12).contains(&length) && digits >= 5 && letters <= 4,
         // Medicare's form (CMS): C A AN N A AN N A A N N among others.
-        Topic::HealthInsurance => (6..=16).contains(&length) && digits >= 4 && (letters == 0 && digits >= 7 || letters > 0 && upper),
+        Topic::HealthInsurance => {
+            (6..=16).contains(&length) && digits >= 4 && (letters == 0 && digits >= 7 || letters > 0 && upper)
+        }
         _ => false,
     }
 }

@@ -32,7 +32,9 @@ pub(super) fn find_urls(view: &View<'_>, claims: &mut Claims) {
     }
     done = 0;
     for at in memchr::memmem::find_iter(view.bytes(), "www.") {
-        let inside = view.char_before(at).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '@' | '.' | '-' | '_'));
+        let inside = view
+            .char_before(at)
+            .is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '@' | '.' | '-' | '_'));
         if at < done || inside {
             continue;
         }
@@ -56,7 +58,8 @@ pub(super) fn find_urls(view: &View<'_>, claims: &mut Claims) {
 
 fn scheme(view: &View<'_>, end: usize, from: usize) -> Option<usize> {
     let from = from.max(end.saturating_sub(8));
-    let letters = view.bytes().get(from..end)?.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let letters =
+        view.bytes().get(from..end)?.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     // The longest scheme that the letters end with: `请看https` is one word to nobody.
     let name = view.slice(end - letters, end);
     SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(name)).then_some(end - letters)
@@ -108,7 +111,11 @@ fn host_plausible(view: &View<'_>, start: usize, end: usize) -> bool {
 fn bare_host(view: &View<'_>, slash: usize, from: usize) -> Option<usize> {
     let from = from.max(slash.saturating_sub(80));
     let bytes = view.bytes().get(from..slash)?;
-    let length = bytes.iter().rev().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')).count();
+    let length = bytes
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-'))
+        .count();
     let start = slash - length;
     let host = view.slice(start, slash);
     let (name, top) = host.rsplit_once('.')?;
@@ -147,7 +154,8 @@ pub(super) fn find_colons(view: &View<'_>, claims: &mut Claims) {
             }
             end += 1;
         }
-        let attached = view.char_before(at).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        let attached =
+            view.char_before(at).is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
         let runs_on = view.char_at(end).is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
         if !attached && end - at <= 64 && (colons >= 2 || hyphens == 5 || dots >= 2) {
             address(view, at, end, colons, runs_on, claims);
@@ -180,7 +188,8 @@ fn address(view: &View<'_>, start: usize, end: usize, colons: usize, runs_on: bo
 /// Six pairs with one kind of separator, or three groups of four with dots (IEEE 802, Cisco).
 fn is_mac(run: &str) -> bool {
     let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let pairs = |separator| run.split(separator).count() == 6 && run.split(separator).all(|part| hex(part, 2));
+    let pairs =
+        |separator| run.split(separator).count() == 6 && run.split(separator).all(|part| hex(part, 2));
     let groups = || run.split('.').count() == 3 && run.split('.').all(|part| hex(part, 4));
     let letters = || run.bytes().any(|byte| byte.is_ascii_alphabetic());
     let zero = || run.bytes().all(|byte| matches!(byte, b'0' | b':' | b'-' | b'.'));
@@ -188,11 +197,18 @@ fn is_mac(run: &str) -> bool {
 }
 
 /// Judges four numbers with dots between; claims them when they are an address.
-pub(super) fn ipv4(view: &View<'_>, context: &Context, start: usize, end: usize, claims: &mut Claims) -> bool {
+pub(super) fn ipv4(
+    view: &View<'_>,
+    context: &Context,
+    start: usize,
+    end: usize,
+    claims: &mut Claims,
+) -> bool {
     let Ok(address) = view.slice(start, end).parse::<Ipv4Addr>() else { return false };
     // A longer row of numbers, or a piece of a word, is no address.
     let before = view.char_before(start);
-    let dotted = before == Some('.') || (view.byte(end) == b'.' && view.byte(end + 1).is_ascii_alphanumeric());
+    let dotted =
+        before == Some('.') || (view.byte(end) == b'.' && view.byte(end + 1).is_ascii_alphanumeric());
     let attached = before.is_some_and(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
         || view.char_at(end).is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
     if dotted || attached {

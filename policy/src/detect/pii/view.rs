@@ -69,7 +69,9 @@ impl<'a> View<'a> {
     /// Whether the character at `at` was written in another way in the original.
     pub(super) fn disguised(&self, at: usize) -> bool {
         let Some(&(start, end)) = self.map.and_then(|map| map.get(at)) else { return false };
-        self.source.get(start as usize..end as usize).is_some_and(|was| !self.text.get(at..).is_some_and(|now| now.starts_with(was)))
+        self.source
+            .get(start as usize..end as usize)
+            .is_some_and(|was| !self.text.get(at..).is_some_and(|now| now.starts_with(was)))
     }
 
     /// Whether the character at `at` was a percent escape in the original.
@@ -259,8 +261,20 @@ fn fold(c: char) -> Piece {
     let code = u32::from(c);
     match code {
         // Not seen: soft hyphen, joiners, zero-width spaces, direction marks, variation selectors, tags.
-        0xad | 0x34f | 0x61c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180e | 0x200b..=0x200f | 0x202a..=0x202e
-        | 0x2060..=0x206f | 0xfe00..=0xfe0f | 0xfeff | 0xe0000..=0xe0fff => Piece::Drop,
+        0xad
+        | 0x34f
+        | 0x61c
+        | 0x115f
+        | 0x1160
+        | 0x17b4
+        | 0x17b5
+        | 0x180b..=0x180e
+        | 0x200b..=0x200f
+        | 0x202a..=0x202e
+        | 0x2060..=0x206f
+        | 0xfe00..=0xfe0f
+        | 0xfeff
+        | 0xe0000..=0xe0fff => Piece::Drop,
         0xa0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Piece::As(' '),
         0x2010..=0x2015 | 0x2212 | 0xfe58 | 0xfe63 => Piece::As('-'),
         0x2018 | 0x2019 | 0x201b | 0x2bc => Piece::As('\''),
@@ -277,8 +291,8 @@ fn fold(c: char) -> Piece {
 fn digit(code: u32) -> Option<char> {
     /// The zeros of the scripts whose ten digits follow each other.
     const ZEROS: [u32; 22] = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0, 0xf20, 0x1040,
-        0x17e0, 0x1810, 0x1946, 0x19d0, 0xa620, 0xa8d0,
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xe50, 0xed0,
+        0xf20, 0x1040, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xa620, 0xa8d0,
     ];
     let value = match code {
         0x1d7ce..=0x1d7ff => (code - 0x1d7ce) % 10,

@@ -1,6 +1,9 @@
 //! Blocks: private keys, service account files, authorization headers.
 
-use base64::{Engine as _, alphabet, engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig}};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 
 use super::{
     super::{
@@ -30,7 +33,8 @@ pub(super) fn private_key(view: &View<'_>, start: usize, after: usize, out: &mut
     let body = label_end + 5;
     let window = bytes.get(body..(body + MAX_KEY).min(bytes.len())).unwrap_or_default();
     // The next block is not this one's body: each byte is read for one block only.
-    let window = memchr::memmem::find(window, b"-----BEGIN ").and_then(|len| window.get(..len)).unwrap_or(window);
+    let window =
+        memchr::memmem::find(window, b"-----BEGIN ").and_then(|len| window.get(..len)).unwrap_or(window);
     let footer = memchr::memmem::find(window, b"-----END ");
     let body_end = match footer {
         Some(len) => body + len,
@@ -124,14 +128,14 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// RFC 7617: `Authorization: Basic` and a user, a colon and a password in base64.
 pub(super) fn basic_auth(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
-    const BETWEEN: Set = Set::NONE.one(b' ').one(b'\t').one(b'"').one(b'\'').one(b':').one(b'=').one(b'\\').one(b'>');
+    const BETWEEN: Set =
+        Set::NONE.one(b' ').one(b'\t').one(b'"').one(b'\'').one(b':').one(b'=').one(b'\\').one(b'>');
     let bytes = view.bytes();
     let name_end = run_back(bytes, start, BETWEEN, 8);
-    let Some(name) = name_end.checked_sub(13).filter(|&name| has_word(bytes, name, "authorization")) else { return };
-    let name = name
-        .checked_sub(6)
-        .filter(|&proxy| has_word(bytes, proxy, "proxy-"))
-        .unwrap_or(name);
+    let Some(name) = name_end.checked_sub(13).filter(|&name| has_word(bytes, name, "authorization")) else {
+        return;
+    };
+    let name = name.checked_sub(6).filter(|&proxy| has_word(bytes, proxy, "proxy-")).unwrap_or(name);
     if Set::ALNUM.has(before(bytes, name)) {
         return;
     }

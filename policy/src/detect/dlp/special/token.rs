@@ -18,7 +18,12 @@ pub(super) fn aws_access_key(view: &View<'_>, start: usize, after: usize, out: &
     let upper = bytes.get(start..after).is_some_and(|id| id.iter().all(u8::is_ascii_uppercase));
     let Some(value) = bytes.get(after..end) else { return };
     let closed = closes(bytes, end) || view.seam(end);
-    if !upper || value.len() != 16 || !(opens(bytes, start) || view.seam(start)) || !closed || !is_random(value) {
+    if !upper
+        || value.len() != 16
+        || !(opens(bytes, start) || view.seam(start))
+        || !closed
+        || !is_random(value)
+    {
         return;
     }
     // Ids hold digits of base 32; a word in capitals rarely does.
@@ -81,8 +86,12 @@ fn aws_secret_at(view: &View<'_>, place: usize) -> Option<usize> {
         && value.iter().any(u8::is_ascii_uppercase)
         && classes(value) >= 3;
     let closed = at(bytes, end) != b'=' && (closes(bytes, end) || view.seam(end));
-    (mixed && closed && !Set::BASE64.has(before(bytes, place)) && entropy(value) >= 960 && !is_stand_in(value))
-        .then_some(end)
+    (mixed
+        && closed
+        && !Set::BASE64.has(before(bytes, place))
+        && entropy(value) >= 960
+        && !is_stand_in(value))
+    .then_some(end)
 }
 
 pub(super) fn slack(view: &View<'_>, start: usize, _: usize, out: &mut dyn FnMut(Found)) {
@@ -104,7 +113,8 @@ pub(super) fn slack(view: &View<'_>, start: usize, _: usize, out: &mut dyn FnMut
     let (Some(first), Some(last)) = (groups.first(), groups.last()) else { return };
     let digits = |group: &[u8]| group.iter().all(u8::is_ascii_digit);
     let numbered = groups.len() >= 2
-        && groups.iter().take(groups.len() - 1).filter(|group| digits(group) && group.len() >= 8).count() >= 1
+        && groups.iter().take(groups.len() - 1).filter(|group| digits(group) && group.len() >= 8).count()
+            >= 1
         && groups.len() <= 5
         && last.len() >= 18;
     let versioned = (outer || prefix == b"xapp" || prefix == b"xoxe") && digits(first) && last.len() >= 40;
@@ -139,7 +149,8 @@ pub(super) fn sk(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMu
     let marked = body.windows(8).any(|part| part == b"T3BlbkFJ");
     let purposed = [&b"proj-"[..], b"svcacct-", b"admin-"].iter().any(|purpose| body.starts_with(purpose));
     let long = body.len() == 48 && body.iter().all(u8::is_ascii_alphanumeric);
-    let formed = (marked && body.len() >= 40) || (purposed && body.len() >= 45) || (long && classes(body) == 3);
+    let formed =
+        (marked && body.len() >= 40) || (purposed && body.len() >= 45) || (long && classes(body) == 3);
     if formed && entropy(body) >= 900 && !is_stand_in(body) {
         out(found(Builtin::OpenaiKey, start, end));
     }

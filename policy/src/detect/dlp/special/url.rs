@@ -17,7 +17,8 @@ fn url_end(view: &View<'_>, from: usize) -> usize {
     let rest = view.text.get(from..).unwrap_or_default();
     let mut end = from;
     for (index, c) in rest.char_indices() {
-        let stops = c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\' | '|');
+        let stops =
+            c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\' | '|');
         if stops || index > MAX_URL {
             break;
         }
@@ -83,18 +84,41 @@ pub(super) fn credentials(view: &View<'_>, sign: usize, after: usize, out: &mut 
         return;
     }
     let start = run_back(bytes, sign, Set::ALNUM.one(b'+').one(b'.').one(b'-'), 20);
-    let start = start + bytes.get(start..sign).map_or(0, |scheme| scheme.iter().take_while(|b| !b.is_ascii_alphabetic()).count());
-    if sign - start < 2 || before(bytes, start) == b':' && start >= 5 && bytes.get(start - 5..start) == Some(b"jdbc:") {
+    let start = start
+        + bytes
+            .get(start..sign)
+            .map_or(0, |scheme| scheme.iter().take_while(|b| !b.is_ascii_alphabetic()).count());
+    if sign - start < 2
+        || before(bytes, start) == b':' && start >= 5 && bytes.get(start - 5..start) == Some(b"jdbc:")
+    {
         return;
     }
     // A password may hold an unescaped `@`: the last one before the path counts.
-    let authority = run(bytes, after, Set::NONE.range(b'!', b'~').without(b'/').without(b'"').without(b'\'').without(b'`').without(b'<').without(b'>').without(b'\\'), 512);
-    let Some(user_info) =
-        bytes.get(after..authority).and_then(|part| part.iter().rposition(|b| *b == b'@')).map(|len| after + len)
+    let authority = run(
+        bytes,
+        after,
+        Set::NONE
+            .range(b'!', b'~')
+            .without(b'/')
+            .without(b'"')
+            .without(b'\'')
+            .without(b'`')
+            .without(b'<')
+            .without(b'>')
+            .without(b'\\'),
+        512,
+    );
+    let Some(user_info) = bytes
+        .get(after..authority)
+        .and_then(|part| part.iter().rposition(|b| *b == b'@'))
+        .map(|len| after + len)
     else {
         return;
     };
-    let Some(colon) = bytes.get(after..user_info).and_then(|part| part.iter().position(|b| *b == b':')) else { return };
+    let Some(colon) = bytes.get(after..user_info).and_then(|part| part.iter().position(|b| *b == b':'))
+    else {
+        return;
+    };
     let user = bytes.get(after..after + colon).unwrap_or_default();
     let password = bytes.get(after + colon + 1..user_info).unwrap_or_default();
     let host = at(bytes, user_info + 1);

@@ -95,7 +95,9 @@ impl Chain {
                 break;
             };
             *group = Group { start: at, end, first: digits, separator };
-            for (to, from) in chain.digits.iter_mut().skip(digits).zip(view.bytes().iter().skip(at).take(length)) {
+            for (to, from) in
+                chain.digits.iter_mut().skip(digits).zip(view.bytes().iter().skip(at).take(length))
+            {
                 *to = from.wrapping_sub(b'0');
             }
             digits += length;
@@ -132,7 +134,9 @@ impl Chain {
         self.attached = match before {
             Some(c @ ('_' | '$' | '€' | '£' | '¥' | '#' | '+' | '^')) => c != '#' || self.plus.is_none(),
             Some('-') => view.char_before(at - 1).is_some_and(|c| c.is_ascii_alphanumeric()),
-            Some('.') => view.char_before(at - 1).is_some_and(|c| c.is_ascii_alphanumeric()) && self.plus.is_none(),
+            Some('.') => {
+                view.char_before(at - 1).is_some_and(|c| c.is_ascii_alphanumeric()) && self.plus.is_none()
+            }
             Some(':') => view.char_before(at - 1).is_some_and(|c| c.is_ascii_digit()) && self.plus.is_none(),
             Some(',') => {
                 let thousands = run(view, start) == 3 && view.byte(start + 3) != b'-' && self.plus.is_none();
@@ -153,7 +157,9 @@ impl Chain {
             Some('x' | 'X') => !view.byte(last.end + 1).is_ascii_digit() || last.len() < 3,
             Some('%' | '_' | '€' | '$' | '£') => true,
             Some(':') => view.byte(last.end + 1).is_ascii_digit(),
-            Some(',') => view.byte(last.end + 1).is_ascii_digit() && run(view, last.end + 1) == 3 && last.len() <= 3,
+            Some(',') => {
+                view.byte(last.end + 1).is_ascii_digit() && run(view, last.end + 1) == 3 && last.len() <= 3
+            }
             Some('-') => view.byte(last.end + 1).is_ascii_alphanumeric(),
             Some(c) => c.is_ascii_alphanumeric() || (c.is_alphabetic() && u32::from(c) < 0x530),
             None => false,
@@ -203,7 +209,8 @@ fn run(view: &View<'_>, at: usize) -> usize {
 
 /// What stands between a group that ends at `at` and the next digit, and how wide it is.
 fn between(view: &View<'_>, at: usize) -> Option<(Separator, usize)> {
-    let (mut open, mut close, mut hyphens, mut dots, mut slashes, mut spaces, mut breaks) = (0, 0, 0, 0, 0, 0, 0);
+    let (mut open, mut close, mut hyphens, mut dots, mut slashes, mut spaces, mut breaks) =
+        (0, 0, 0, 0, 0, 0, 0);
     let mut width = 0;
     loop {
         match view.byte(at + width) {

@@ -40,7 +40,8 @@ pub(super) fn nhs(digits: &[u8]) -> bool {
     if digits.len() != 10 || digits.iter().all(|digit| Some(digit) == digits.first()) {
         return false;
     }
-    let sum: u32 = digits.iter().take(9).zip((2..=10).rev()).map(|(&digit, weight)| u32::from(digit) * weight).sum();
+    let sum: u32 =
+        digits.iter().take(9).zip((2..=10).rev()).map(|(&digit, weight)| u32::from(digit) * weight).sum();
     let check = (11 - sum % 11) % 11;
     digits.last().is_some_and(|&last| u32::from(last) == check)
 }
@@ -53,9 +54,16 @@ pub(super) fn npi(digits: &[u8]) -> bool {
 
 /// US routing numbers (ABA): nine digits, weights 3, 7, 1, modulo 10, a Federal Reserve district in front.
 pub(super) fn routing(digits: &[u8]) -> bool {
-    let sum: u32 = digits.iter().zip([3, 7, 1].into_iter().cycle()).map(|(&digit, weight)| u32::from(digit) * weight).sum();
+    let sum: u32 = digits
+        .iter()
+        .zip([3, 7, 1].into_iter().cycle())
+        .map(|(&digit, weight)| u32::from(digit) * weight)
+        .sum();
     let district = digits.iter().take(2).fold(0, |value, &digit| value * 10 + digit);
-    digits.len() == 9 && sum > 0 && sum.is_multiple_of(10) && matches!(district, 0..=12 | 21..=32 | 61..=72 | 80)
+    digits.len() == 9
+        && sum > 0
+        && sum.is_multiple_of(10)
+        && matches!(district, 0..=12 | 21..=32 | 61..=72 | 80)
 }
 
 /// The three parts of a nine-digit number of the US Social Security Administration or tax service.
@@ -71,7 +79,12 @@ fn parts(digits: &[u8]) -> Option<(u32, u32, u32)> {
 /// (20 CFR 422.103, SSA randomisation 2011); two numbers became void by being printed in advertisements.
 pub(super) fn ssn(digits: &[u8]) -> bool {
     let Some((area, group, serial)) = parts(digits) else { return false };
-    area != 0 && area != 666 && area < 900 && group != 0 && serial != 0 && !matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999))
+    area != 0
+        && area != 666
+        && area < 900
+        && group != 0
+        && serial != 0
+        && !matches!((area, group, serial), (78, 5, 1120) | (219, 9, 9999))
 }
 
 /// US individual taxpayer numbers (IRS): 900 up, with the groups that are given out.
@@ -82,6 +95,7 @@ pub(super) fn itin(digits: &[u8]) -> bool {
 
 /// The first ten digits of an ISBN-13 with its check digit, or an EAN in general (GS1).
 pub(super) fn ean13(digits: &[u8]) -> bool {
-    let sum: u32 = digits.iter().zip([1, 3].into_iter().cycle()).map(|(&digit, weight)| u32::from(digit) * weight).sum();
+    let sum: u32 =
+        digits.iter().zip([1, 3].into_iter().cycle()).map(|(&digit, weight)| u32::from(digit) * weight).sum();
     digits.len() == 13 && sum.is_multiple_of(10)
 }

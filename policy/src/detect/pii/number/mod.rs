@@ -53,7 +53,13 @@ struct Offer {
 }
 
 /// Claims what begins with the group `from`, and returns one past its last group.
-fn take(view: &View<'_>, context: &Context, chain: &Chain, from: usize, claims: &mut Claims) -> Option<usize> {
+fn take(
+    view: &View<'_>,
+    context: &Context,
+    chain: &Chain,
+    from: usize,
+    claims: &mut Claims,
+) -> Option<usize> {
     if let Some(to) = other(chain, from) {
         return Some(to);
     }
@@ -68,10 +74,17 @@ fn take(view: &View<'_>, context: &Context, chain: &Chain, from: usize, claims: 
         // The rest of `INV-2024-081234` is no phone number either.
         return Some(chain.groups().len());
     }
-    let best = [card, nine(context, chain, from), ten(context, chain, from), bank(context, chain, from), phone(context, chain, from), security_code(context, chain, from)]
-        .into_iter()
-        .flatten()
-        .reduce(|best, offer| if offer.score > best.score { offer } else { best })?;
+    let best = [
+        card,
+        nine(context, chain, from),
+        ten(context, chain, from),
+        bank(context, chain, from),
+        phone(context, chain, from),
+        security_code(context, chain, from),
+    ]
+    .into_iter()
+    .flatten()
+    .reduce(|best, offer| if offer.score > best.score { offer } else { best })?;
     let to = claim(chain, from, best, claims);
     if best.kind == Kind::Phone && to == chain.groups().len() {
         extend(view, claims, chain.span(from, to).1, best.score);
@@ -95,7 +108,10 @@ fn extend(view: &View<'_>, claims: &mut Claims, end: usize, score: f32) {
     let rest = view.slice(end, (end + 16).min(view.text.len()));
     let rest = if rest.is_empty() { view.text.get(end..).unwrap_or("") } else { rest };
     let trimmed = rest.trim_start_matches([' ', ',']);
-    let Some(mark) = ["extension", "ext.", "ext", "x", "X", "durchwahl", "poste"].into_iter().find(|mark| trimmed.starts_with(mark)) else {
+    let Some(mark) = ["extension", "ext.", "ext", "x", "X", "durchwahl", "poste"]
+        .into_iter()
+        .find(|mark| trimmed.starts_with(mark))
+    else {
         return;
     };
     let after = trimmed.strip_prefix(mark).unwrap_or("").trim_start_matches([' ', ':']);
@@ -114,7 +130,10 @@ fn other(chain: &Chain, from: usize) -> Option<usize> {
         return None;
     }
     let separators = |groups: &[Group]| {
-        groups.iter().skip(1).all(|group| matches!(group.separator, Separator::Hyphen | Separator::Dot | Separator::Slash))
+        groups
+            .iter()
+            .skip(1)
+            .all(|group| matches!(group.separator, Separator::Hyphen | Separator::Dot | Separator::Slash))
     };
     let three = chain.some(from, from + 3);
     if three.len() == 3 && separators(three) && phone::date(three, chain.digits(from, from + 3)) {
@@ -126,7 +145,10 @@ fn other(chain: &Chain, from: usize) -> Option<usize> {
     }
     for groups in [4, 5] {
         let digits = chain.digits(from, from + groups);
-        if matches!(digits, [9, 7, 8 | 9, ..]) && checks::ean13(digits) && separators(chain.some(from, from + groups)) {
+        if matches!(digits, [9, 7, 8 | 9, ..])
+            && checks::ean13(digits)
+            && separators(chain.some(from, from + groups))
+        {
             return Some(from + groups);
         }
     }
@@ -144,10 +166,15 @@ fn card(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
         }
         let regular = chain.spread
             || groups.iter().skip(1).all(|group| {
-                group.len() >= 3 && matches!(group.separator, Separator::Space | Separator::Hyphen | Separator::Dot | Separator::Break)
+                group.len() >= 3
+                    && matches!(
+                        group.separator,
+                        Separator::Space | Separator::Hyphen | Separator::Dot | Separator::Break
+                    )
             });
         // A long row of digits with one character before its last groups is a decimal number.
-        let decimal = groups.len() == 2 && groups.last().is_some_and(|group| group.separator == Separator::Dot);
+        let decimal =
+            groups.len() == 2 && groups.last().is_some_and(|group| group.separator == Separator::Dot);
         if !regular || decimal || !checks::luhn(digits) || digits.iter().all(|&digit| digit == 0) {
             continue;
         }
@@ -165,7 +192,13 @@ fn card(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
     None
 }
 
-fn four_numbers(view: &View<'_>, context: &Context, chain: &Chain, from: usize, claims: &mut Claims) -> Option<usize> {
+fn four_numbers(
+    view: &View<'_>,
+    context: &Context,
+    chain: &Chain,
+    from: usize,
+    claims: &mut Claims,
+) -> Option<usize> {
     let groups = chain.some(from, from + 4);
     let dotted = groups.len() == 4 && groups.iter().skip(1).all(|group| group.separator == Separator::Dot);
     if !dotted || (from == 0 && (chain.plus.is_some() || chain.open.is_some() && chain.attached)) {
@@ -281,11 +314,23 @@ fn bank(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
         return Some(Offer { to, kind: Kind::Bank, score: 0.92 });
     }
     let distance = context.distance(Topic::Bank, start, end, BEFORE, 0)?;
-    let nearer = [Topic::Phone, Topic::OtherNumber, Topic::Ssn, Topic::Itin, Topic::Card, Topic::Passport, Topic::Licence]
-        .into_iter()
-        .any(|topic| context.distance(topic, start, end, BEFORE, 0).is_some_and(|other| other < distance));
+    let nearer = [
+        Topic::Phone,
+        Topic::OtherNumber,
+        Topic::Ssn,
+        Topic::Itin,
+        Topic::Card,
+        Topic::Passport,
+        Topic::Licence,
+    ]
+    .into_iter()
+    .any(|topic| context.distance(topic, start, end, BEFORE, 0).is_some_and(|other| other < distance));
     let date = phone::date(chain.some(from, to), digits);
-    ((6..=17).contains(&digits.len()) && !nearer && !date).then_some(Offer { to, kind: Kind::Bank, score: 0.8 })
+    ((6..=17).contains(&digits.len()) && !nearer && !date).then_some(Offer {
+        to,
+        kind: Kind::Bank,
+        score: 0.8,
+    })
 }
 
 fn phone(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
@@ -305,7 +350,9 @@ fn phone(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
     let distance = context.distance(Topic::Phone, start, end, BEFORE, AFTER / 2);
     let other = context.distance(Topic::OtherNumber, start, end, 16, 0);
     match (shaped, distance, other) {
-        (Some((to, _)), Some(distance), other) if other.is_none_or(|other| distance <= other) => offer(to, 0.93),
+        (Some((to, _)), Some(distance), other) if other.is_none_or(|other| distance <= other) => {
+            offer(to, 0.93)
+        }
         (Some((to, score)), _, Some(_)) => offer(to, score - 0.4),
         (Some((to, score)), _, None) => offer(to, score),
         (None, Some(distance), other) if other.is_none_or(|other| distance <= other) => offer(spoken?, 0.75),
