@@ -7,7 +7,10 @@
 //! - offsets are byte offsets into the given text, always on character borders, also when a normalised or decoded
 //!   form was what matched (a hit inside an encoded run covers the run).
 
+pub mod dlp;
 pub mod marker;
+pub mod patterns;
+pub mod pii;
 
 use std::{fmt, sync::Arc};
 
@@ -90,7 +93,10 @@ pub trait Detector: Send + Sync + fmt::Debug {
 /// field of its own here.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Scratch {}
+pub struct Scratch {
+    dlp: dlp::DlpScratch,
+    pii: pii::PiiScratch,
+}
 
 /// Something wrong in a detector's settings, found when compiling it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn origin(self, field: usize) -> Origin {
+    pub(super) fn origin(self, field: usize) -> Origin {
         match self {
             Self::Request(request) => request.fields().get(field).map_or(Origin::Other, |field| field.origin),
             Self::Plain(_) => Origin::User,
@@ -97,6 +97,10 @@ pub(super) struct Entry {
     pub(super) parent: Option<u32>,
     pub(super) leaf: Leaf,
     pub(super) escaped: bool,
+    /// Its text is JSON, taken apart into children (none in `{}`).
+    pub(super) json: bool,
+    /// The object that it is a key of, in the JSON that it stands in.
+    pub(super) object: Option<NodeId>,
     level: u8,
     key: Option<u32>,
     /// Where its content stands in the text of the parent.
@@ -139,6 +143,8 @@ impl Texts {
                 parent: None,
                 leaf: source.leaf(field),
                 escaped: false,
+                json: false,
+                object: None,
                 level: 0,
                 key: None,
                 raw: (0, 0),
@@ -174,10 +180,6 @@ impl Texts {
             Some(entry) => self.buffer.get(entry.text.0 as usize..entry.text.1 as usize).unwrap_or_default(),
             None => "",
         }
-    }
-
-    pub(super) fn origin(&self, source: Source<'_>, entry: &Entry) -> Origin {
-        source.origin(entry.field as usize)
     }
 
     pub(super) fn key<'a>(&'a self, source: Source<'a>, entry: &Entry) -> Option<Cow<'a, str>> {
@@ -221,6 +223,7 @@ impl Texts {
                 self.add(&document, index, entry);
                 let children = (first, narrow(self.entries.len()));
                 if let Some(entry) = self.entries.get_mut(index) {
+                    entry.json = true;
                     entry.children = children;
                 }
                 self.nodes = document.into_nodes();
@@ -260,6 +263,8 @@ impl Texts {
                 parent: Some(narrow(parent)),
                 leaf,
                 escaped: document.is_escaped(node),
+                json: false,
+                object: if leaf == Leaf::Key { document.parent(node) } else { None },
                 level: around.level + 1,
                 key,
                 raw: (narrow(raw.start), narrow(raw.end)),
