@@ -1,1 +1,3 @@
-//! x
+//! The gateway.
+
+pub mod audit;

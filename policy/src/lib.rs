@@ -11,14 +11,58 @@
 //! - `bind` fills what only one gateway knows (workspace, secrets, allowed upstreams);
 //! - `json` and `request` read a request once, `detect` finds things in its texts, `evaluate` decides.
 
+pub mod bind;
 pub mod caller;
+pub mod codes;
+pub mod compile;
 pub mod compiled;
+mod decode;
 pub mod detect;
 pub mod diag;
 pub mod edit;
 pub mod evaluate;
 pub mod json;
+pub mod lint;
+pub mod models;
 pub mod pack;
 pub mod request;
+pub mod schema;
+pub mod text;
 pub mod usage;
 pub mod verdict;
+pub mod yaml;
+
+use compiled::CompiledPack;
+use diag::Diagnostic;
+use lint::LintOptions;
+use pack::ParsedPack;
+
+/// A pack with everything that is to be said of it.
+#[derive(Debug)]
+pub struct Checked {
+    /// There exactly when no finding is an error.
+    pub pack: Option<CompiledPack>,
+    /// The model that was read; there whenever the source could be read as a pack.
+    pub parsed: Option<ParsedPack>,
+    /// Every finding of reading, lint and compiling, in the order of the source.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Reads, lints and compiles a pack: the one way in for `kt policy lint`, publishing and activation.
+pub fn check(source: &[u8], options: &LintOptions<'_>) -> Checked {
+    let (partial, mut findings) = pack::read::read(source);
+    let Some(partial) = partial else { return Checked { pack: None, parsed: None, findings } };
+    let (compiled, problems) = compile::compile(&partial.parsed);
+    findings.extend(problems);
+    findings.extend(lint::lint(&partial.parsed, compiled.as_ref(), options));
+    // Where reading lost an item of a list, the places behind it are not those of the source.
+    findings.retain(|finding| !partial.lost.iter().any(|lost| is_behind(finding, lost)));
+    diag::sort(&mut findings);
+    let is_valid = !findings.iter().any(Diagnostic::is_error);
+    Checked { pack: compiled.filter(|_| is_valid), parsed: Some(partial.parsed), findings }
+}
+
+/// Whether a finding of a later stage names a place in a list that lost an item.
+fn is_behind(finding: &Diagnostic, lost: &str) -> bool {
+    finding.code.0 >= 300 && finding.path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(['[', '.']))
+}

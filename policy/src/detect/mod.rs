@@ -8,6 +8,7 @@
 //!   form was what matched (a hit inside an encoded run covers the run).
 
 pub mod dlp;
+pub mod injection;
 pub mod marker;
 pub mod patterns;
 pub mod pii;
