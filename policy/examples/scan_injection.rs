@@ -32,7 +32,8 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or_else(|| io::Error::other("usage: scan_injection FILE.jsonl [origin]"))?;
+    let path =
+        arguments.next().ok_or_else(|| io::Error::other("usage: scan_injection FILE.jsonl [origin]"))?;
     let origin = match arguments.next().as_deref() {
         Some("data") => Origin::Data,
         Some("operator") => Origin::Operator,

@@ -97,6 +97,7 @@ pub trait Detector: Send + Sync + fmt::Debug {
 pub struct Scratch {
     dlp: dlp::DlpScratch,
     pii: pii::PiiScratch,
+    injection: injection::Memory,
 }
 
 /// Something wrong in a detector's settings, found when compiling it.

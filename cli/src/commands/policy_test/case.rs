@@ -53,9 +53,9 @@ pub(super) fn run(
         }
     };
     let caller = caller(&case.input);
-    let env = Env { now: Timestamp::now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block, models };
+    let env = Env { now: Timestamp::now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block };
     let judgement = pack.judge(&request, &caller, &env, work);
-    let difference = difference(pack, &judgement, &case.expected, &bytes, &env);
+    let difference = difference(pack, models, &judgement, &case.expected, &bytes);
     Outcome {
         verdict: Some(judgement.verdict.as_str()),
         code: judgement.refusal.as_ref().map(|refusal| refusal.code.to_string()),
@@ -111,10 +111,10 @@ fn difference_of_refusal(expected: &TestExpectation, code: &str) -> Option<Strin
 /// The first thing that is not as expected.
 fn difference(
     pack: &CompiledPack,
+    models: &ModelTable,
     judgement: &Judgement,
     expected: &TestExpectation,
     body: &str,
-    env: &Env<'_>,
 ) -> Option<String> {
     let refusal = judgement.refusal.as_ref();
     let told = |name: &str, wanted: &str, got: &str| {
@@ -164,7 +164,7 @@ fn difference(
         return Some(format!("texts: the request is refused{}", why()));
     }
     let rendered = first
-        .and_then(|index| pack.authorise(judgement, index, env.models).ok())
+        .and_then(|index| pack.authorise(judgement, index, models).ok())
         .and_then(|authorised| authorised.render(body.as_bytes(), &RenderOptions::default()).ok())
         .and_then(|rendered| serde_json::from_str::<Value>(&rendered.body).ok());
     let Some(rendered) = rendered else { return Some("texts: no target may be used".to_owned()) };

@@ -108,7 +108,12 @@ impl SecretScanner {
             && self.wanted.contains(&Builtin::GenericSecret)
             && special::names_and_holds_secret(key, text)
         {
-            found.push(Found { kind: Builtin::GenericSecret, start: 0, end: text.len(), source: Source::Text });
+            found.push(Found {
+                kind: Builtin::GenericSecret,
+                start: 0,
+                end: text.len(),
+                source: Source::Text,
+            });
         }
         if !found.is_empty() {
             found.retain(|hit| hit.start < hit.end && self.wanted.contains(&hit.kind));
@@ -120,18 +125,19 @@ impl SecretScanner {
     fn reading(&self, view: View<'_>, depth: usize, raw: bool, out: &mut dyn FnMut(Found)) {
         self.matches(view, out);
         let text = view.text;
-        let inner = |reading: &Reading, depth: usize, raw: bool, source: Source, out: &mut dyn FnMut(Found)| {
-            let view = View { text: &reading.text, seams: &reading.seams };
-            let mut mapped = |hit: Found| {
-                let (start, end) = reading.origin(hit.start, hit.end);
-                out(Found { start, end, source: source.max(hit.source), ..hit });
+        let inner =
+            |reading: &Reading, depth: usize, raw: bool, source: Source, out: &mut dyn FnMut(Found)| {
+                let view = View { text: &reading.text, seams: &reading.seams };
+                let mut mapped = |hit: Found| {
+                    let (start, end) = reading.origin(hit.start, hit.end);
+                    out(Found { start, end, source: source.max(hit.source), ..hit });
+                };
+                if depth < MAX_DEPTH {
+                    self.reading(view, depth, raw, &mut mapped);
+                } else {
+                    self.matches(view, &mut mapped);
+                }
             };
-            if depth < MAX_DEPTH {
-                self.reading(view, depth, raw, &mut mapped);
-            } else {
-                self.matches(view, &mut mapped);
-            }
-        };
         if raw && let Some(plain) = views::plain(text) {
             inner(&plain, depth + 1, false, Source::Decoded, out);
         }
@@ -199,8 +205,7 @@ fn settle_group(group: &[Found], settled: &mut Vec<Found>) {
         (vague(hit.kind), hit.source, usize::MAX - (hit.end - hit.start), hit.start, hit.kind)
     });
     for hit in order {
-        let same =
-            kept.iter_mut().find(|known| known.kind == hit.kind && overlap(known, &hit));
+        let same = kept.iter_mut().find(|known| known.kind == hit.kind && overlap(known, &hit));
         if let Some(known) = same {
             // The same secret, of which another reading shows more (an address that a line break cuts).
             if hit.source == Source::Decoded && known.start >= hit.start && known.end <= hit.end {

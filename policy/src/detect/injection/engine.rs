@@ -83,7 +83,13 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
             program.states += order.len() - 1;
             for (slot, &at) in order.iter().enumerate() {
                 for &concept in rule.slots.get(at).copied().unwrap_or_default() {
-                    let step = Step { rule: index, base, slot, last: slot + 1 == order.len(), gap: rule.gap * 2 + 1 };
+                    let step = Step {
+                        rule: index,
+                        base,
+                        slot,
+                        last: slot + 1 == order.len(),
+                        gap: rule.gap * 2 + 1,
+                    };
                     if let Some(steps) = program.steps.get_mut(concept as usize) {
                         steps.push(step);
                     }
@@ -139,7 +145,14 @@ pub(super) fn run(tokens: &Tokens, finder: &Finder, memory: &mut Memory) {
     soften(tokens, memory);
 }
 
-fn event(tokens: &Tokens, program: &Program, memory: &mut Memory, concept: Concept, first: usize, last: usize) {
+fn event(
+    tokens: &Tokens,
+    program: &Program,
+    memory: &mut Memory,
+    concept: Concept,
+    first: usize,
+    last: usize,
+) {
     let (Some(head), Some(tail)) = (tokens.list.get(first), tokens.list.get(last)) else { return };
     memory.events += 1;
     match concept {
@@ -175,8 +188,13 @@ fn event(tokens: &Tokens, program: &Program, memory: &mut Memory, concept: Conce
                 weight: rule.weight,
             });
         } else if let Some(states) = memory.states.get_mut(step.base + step.slot) {
-            let state =
-                Partial { set: true, first: begun, last: narrow(last), pos: tail.pos, sentence: tail.sentence };
+            let state = Partial {
+                set: true,
+                first: begun,
+                last: narrow(last),
+                pos: tail.pos,
+                sentence: tail.sentence,
+            };
             let [latest, before] = states;
             if latest.last != state.last {
                 *before = *latest;
@@ -214,8 +232,12 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
         if rule.softened == Softened::Never {
             continue;
         }
-        let (Some(head), Some(tail)) = (tokens.list.get(found.first), tokens.list.get(found.last)) else { continue };
-        let from = memory.modifiers.partition_point(|modifier| modifier.last + (MENTION_REACH as usize) < found.first);
+        let (Some(head), Some(tail)) = (tokens.list.get(found.first), tokens.list.get(found.last)) else {
+            continue;
+        };
+        let from = memory
+            .modifiers
+            .partition_point(|modifier| modifier.last + (MENTION_REACH as usize) < found.first);
         let command = rule.softened == Softened::Command;
         let mut factor = 1.0_f32;
         for modifier in memory.modifiers.get(from..).unwrap_or_default() {
@@ -238,7 +260,9 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
                 Concept::Mention if before && distance <= MENTION_REACH => 0.4,
                 Concept::MentionAfter if !before && distance <= MENTION_REACH => 0.45,
                 Concept::About if command && !before && distance <= 4 => 0.6,
-                Concept::About if command && modifier.first > found.first && modifier.last <= found.last => 0.4,
+                Concept::About if command && modifier.first > found.first && modifier.last <= found.last => {
+                    0.4
+                }
                 _ => 1.0,
             };
             factor = factor.min(weaker);

@@ -163,7 +163,8 @@ impl Detector for InjectionDetector {
 }
 
 fn unknown_rule(name: &str, ids: &[&str]) -> Problem {
-    let nearest = ids.iter().map(|id| (strsim::jaro_winkler(name, id), *id)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let nearest =
+        ids.iter().map(|id| (strsim::jaro_winkler(name, id), *id)).max_by(|a, b| a.0.total_cmp(&b.0));
     Problem {
         path: format!("detection.rules.{name}"),
         severity: Severity::Error,

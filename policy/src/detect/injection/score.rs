@@ -157,7 +157,8 @@ pub(super) fn judge(
                 continue;
             }
             reported = true;
-            let covered = if acting { rest_enforced.score() >= threshold } else { rest_all.score() >= threshold };
+            let covered =
+                if acting { rest_enforced.score() >= threshold } else { rest_all.score() >= threshold };
             if covered {
                 continue;
             }

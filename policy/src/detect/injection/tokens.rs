@@ -197,8 +197,26 @@ impl Tokens {
                 }
                 self.sign(c, at, at + width);
             }
-            if matches!(c, '"' | '\'' | '`' | '>' | ')' | ']' | '}' | '{' | '(' | '[' | '|' | '*' | '#' | '-' | '.' | '!' | '?' | ':')
-            {
+            if matches!(
+                c,
+                '"' | '\''
+                    | '`'
+                    | '>'
+                    | ')'
+                    | ']'
+                    | '}'
+                    | '{'
+                    | '('
+                    | '['
+                    | '|'
+                    | '*'
+                    | '#'
+                    | '-'
+                    | '.'
+                    | '!'
+                    | '?'
+                    | ':'
+            ) {
                 self.state.leads = true;
             }
         }
@@ -374,7 +392,8 @@ impl Tokens {
     fn copy(&mut self, word: &str, token: Token) {
         let at = self.buffer.len();
         self.buffer.push_str(word);
-        let weight = if word.chars().next().is_some_and(|c| is_word_char(c) && !is_ideograph(c)) { 2 } else { 1 };
+        let weight =
+            if word.chars().next().is_some_and(|c| is_word_char(c) && !is_ideograph(c)) { 2 } else { 1 };
         self.push(at, token.start as usize, token.end as usize, weight);
     }
 
@@ -502,7 +521,22 @@ fn ends_before(next: char) -> bool {
 fn is_elision(word: &str) -> bool {
     matches!(
         word,
-        "l" | "d" | "j" | "n" | "s" | "c" | "m" | "t" | "qu" | "dell" | "all" | "nell" | "sull" | "dall" | "quell" | "un" | "jusqu"
+        "l" | "d"
+            | "j"
+            | "n"
+            | "s"
+            | "c"
+            | "m"
+            | "t"
+            | "qu"
+            | "dell"
+            | "all"
+            | "nell"
+            | "sull"
+            | "dall"
+            | "quell"
+            | "un"
+            | "jusqu"
     )
 }
 

@@ -94,11 +94,13 @@ impl UserPatterns {
             return;
         }
         for at in &self.any.matches(canonical.text()) {
-            for place in self.each.get(at).iter().flat_map(|one| one.find_iter(canonical.text())).take(MAX_MATCHES) {
+            for place in
+                self.each.get(at).iter().flat_map(|one| one.find_iter(canonical.text())).take(MAX_MATCHES)
+            {
                 let origin = canonical.origin(place.range());
-                let seen = text.get(origin.clone()).is_some_and(|as_written| {
-                    self.each.get(at).is_some_and(|one| one.is_match(as_written))
-                });
+                let seen = text
+                    .get(origin.clone())
+                    .is_some_and(|as_written| self.each.get(at).is_some_and(|one| one.is_match(as_written)));
                 if !origin.is_empty() && !seen {
                     found(at, origin);
                 }

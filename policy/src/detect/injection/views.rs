@@ -97,7 +97,11 @@ impl Reader {
             options: Options {
                 compatibility: encoding.normalize_unicode,
                 invisible: encoding.normalize_unicode,
-                homoglyphs: if encoding.detect_homoglyphs { Homoglyphs::Everywhere } else { Homoglyphs::Keep },
+                homoglyphs: if encoding.detect_homoglyphs {
+                    Homoglyphs::Everywhere
+                } else {
+                    Homoglyphs::Keep
+                },
                 ..FOLDING
             },
             kinds: Kinds {
@@ -133,7 +137,12 @@ impl Reader {
     }
 
     /// What the encoded runs of `text` say, each for itself.
-    fn read_encoded<S: Fn(usize) -> RuleSwitch>(&self, text: &str, context: &Context<'_, S>, memory: &mut Memory) {
+    fn read_encoded<S: Fn(usize) -> RuleSwitch>(
+        &self,
+        text: &str,
+        context: &Context<'_, S>,
+        memory: &mut Memory,
+    ) {
         let mut decoder = std::mem::take(&mut memory.decoder);
         decoder.find(text, self.kinds);
         let mut canonical = std::mem::take(&mut memory.inner);
@@ -267,7 +276,9 @@ fn add_encoded(tokens: &Tokens, canonical: &Canonical, encoded: &[Encoded], matc
         let first = lowest(tokens.list.len(), |at| origin(at).end > run.span.start);
         let last = lowest(tokens.list.len(), |at| origin(at).start >= run.span.end);
         if let Some(last) = last.checked_sub(1).filter(|&last| last >= first) {
-            for (rule, score) in [(run.best.rule, run.best.score), (run.best.enforced_rule, run.best.enforced)] {
+            for (rule, score) in
+                [(run.best.rule, run.best.score), (run.best.enforced_rule, run.best.enforced)]
+            {
                 let weight = without_doubt(score);
                 matches.push(Match { rule, family: Family::Encoded, first, last, weight });
             }

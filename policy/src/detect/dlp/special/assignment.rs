@@ -261,8 +261,17 @@ fn names_something(value: &[u8]) -> bool {
     };
     let names = parts.len() >= 2 && parts.iter().all(|part| one_case(part)) && entropy(value) < 1100;
     let camel = value.iter().all(u8::is_ascii_alphabetic) && !is_jumbled(value);
-    let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"].iter().any(|p| value.starts_with(p));
-    address || path || uuid || names || camel || digest || holds(value, "os.environ") || holds(value, "process.env")
+    let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"]
+        .iter()
+        .any(|p| value.starts_with(p));
+    address
+        || path
+        || uuid
+        || names
+        || camel
+        || digest
+        || holds(value, "os.environ")
+        || holds(value, "process.env")
 }
 
 /// Letters whose case changes more often than in names such as `userPasswordField`.

@@ -112,7 +112,9 @@ impl Lexicon {
                         plain.insert((pattern, concept));
                     }
                     if std::ptr::eq(*table, en::WORDS) && !stars[0] {
-                        words.extend(tokens.buffer.split(' ').filter(|word| word.len() > 2).map(str::to_owned));
+                        words.extend(
+                            tokens.buffer.split(' ').filter(|word| word.len() > 2).map(str::to_owned),
+                        );
                     }
                     tokens.fill(canonical.text(), View::Leet);
                     if let Some(pattern) = pattern(&tokens.buffer, stars) {
