@@ -237,8 +237,8 @@ class Concurrency(unittest.TestCase):
         stream.close()
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            ends = [seen["ended"] for seen in fake("/__fake/requests") if "never ends" in (seen["body"] or "")]
-            if ends and ends[-1] == "client_disconnected":
+            ends = [seen.get("end") for seen in fake("/__fake/requests") if "never ends" in json.dumps(seen["body"])]
+            if ends and ends[-1] and ends[-1]["outcome"] == "disconnected":
                 return
             time.sleep(0.05)
         self.fail(f"upstream went on after the client left: {ends}")
