@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The most rules of all detectors of a pack together.
-pub const MAX_RULES: usize = 20_000;
+pub const MAX_RULES: usize = 10_000;
 
 /// Compiles a pack. The findings may hold warnings also when there is a pack.
 pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
