@@ -35,13 +35,28 @@ pub(crate) struct BoundTarget {
     pub(crate) is_overridden: bool,
 }
 
+/// Why a pack can't be served here.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// Every finding, warnings included; one of them is an error.
+    Findings(Vec<Diagnostic>),
+    /// The pack says that it is not to be served.
+    Disabled {
+        /// `name@version`.
+        pack: String,
+    },
+}
+
 /// Checks and binds a pack.
 ///
 /// # Errors
-/// Every finding, warnings included, when one of them is an error.
-pub(crate) fn load(bytes: &[u8], options: &BindOptions, models: &ModelTable) -> Result<Loaded, Vec<Diagnostic>> {
+/// [`Refused`], with everything that stands against the pack.
+pub(crate) fn load(bytes: &[u8], options: &BindOptions, models: &ModelTable) -> Result<Loaded, Refused> {
     let checked = kt_policy::check(bytes, &LintOptions { now: Timestamp::now(), models });
-    let Some(pack) = checked.pack else { return Err(checked.findings) };
+    let Some(pack) = checked.pack else { return Err(Refused::Findings(checked.findings)) };
+    if !pack.enabled {
+        return Err(Refused::Disabled { pack: pack.id.to_string() });
+    }
     let settings = BindSettings {
         workspace: options.workspace.clone(),
         pack_env: options.pack_env.clone(),
@@ -49,7 +64,8 @@ pub(crate) fn load(bytes: &[u8], options: &BindOptions, models: &ModelTable) -> 
         allow_upstream: options.allow_upstream.clone(),
         upstream: options.upstream.clone(),
     };
-    let binding = bind(&pack, &settings, &|name: &str| std::env::var(name).ok())?;
+    let binding =
+        bind(&pack, &settings, &|name: &str| std::env::var(name).ok()).map_err(Refused::Findings)?;
     let targets = binding
         .targets
         .into_iter()
@@ -80,8 +96,10 @@ pub(crate) fn models(path: Option<&Path>) -> Result<ModelTable, (PathBuf, String
     let bytes = watch_file::read(path, MAX_TABLE_BYTES).map_err(|error| failed(error.to_string()))?;
     let (table, findings) = ModelTable::parse(&bytes);
     table.ok_or_else(|| {
-        let told: Vec<String> =
-            findings.iter().map(|finding| format!("{} {}: {}", finding.code, finding.path, finding.message)).collect();
+        let told: Vec<String> = findings
+            .iter()
+            .map(|finding| format!("{} {}: {}", finding.code, finding.path, finding.message))
+            .collect();
         failed(told.join("; "))
     })
 }

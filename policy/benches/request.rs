@@ -127,12 +127,7 @@ fn tools() -> String {
 
 /// All that is done to a request before it goes upstream; the length of what is sent.
 fn whole(pack: &CompiledPack, caller: &Caller, body: &[u8], work: &mut Workspace) -> Option<usize> {
-    let env = Env {
-        now: jiff::Timestamp::UNIX_EPOCH,
-        deadline: Deadline::NEVER,
-        fail_mode: FailMode::Block,
-        models: &NoModels,
-    };
+    let env = Env { now: jiff::Timestamp::UNIX_EPOCH, deadline: Deadline::NEVER, fail_mode: FailMode::Block };
     let request = Request::parse(Endpoint::ChatCompletions, body, &Limits::default()).ok()?;
     let judgement = pack.judge(&request, caller, &env, work);
     let authorised = pack.authorise(&judgement, judgement.targets().next()?, &NoModels).ok()?;

@@ -1,5 +1,7 @@
 //! The corpora of the fuzz targets, run as tests: what was found once stays found.
 
+#![cfg(test)]
+
 #[path = "../../fuzz/checks/json.rs"]
 mod json;
 #[path = "../../fuzz/checks/walker.rs"]
@@ -47,7 +49,7 @@ fn mutations_of_the_corpora_pass() {
             }
             for _ in 0..rounds {
                 let mut bytes = original.clone();
-                for _ in 0..1 + random.below(4) {
+                for _ in 0..=random.below(4) {
                     mutate(&mut bytes, &mut random);
                 }
                 check(&bytes);

@@ -302,9 +302,9 @@ impl Verifier {
         self.started = true;
         let hash = frame.hash(segment.instance, segment.epoch);
         let position = Position { epoch: segment.epoch, sequence: frame.sequence, hash };
-        self.check_wanted(segment, offset, &position);
         self.report.records += 1;
         self.report.unsigned_records += 1;
+        self.check_wanted(segment, offset, &position);
         let first_time = self.report.times_us.map_or(frame.time_us, |times| times.0);
         self.report.times_us = Some((first_time, frame.time_us));
         self.report.last = Some(position);
@@ -463,8 +463,11 @@ impl Verifier {
             Ok(()) if !before => Cause::Covers,
             Ok(()) => {
                 self.report.checkpoints += 1;
-                self.signed(*covers);
-                self.report.unsigned_records = 1;
+                // A head may vouch for this record itself.
+                if self.report.unsigned_records > 0 {
+                    self.signed(*covers);
+                    self.report.unsigned_records = 1;
+                }
                 return;
             }
         };
@@ -516,21 +519,19 @@ impl Verifier {
         self.report
     }
 
-    /// Whether tombstones lead from one hash to the other.
+    /// Whether tombstones lead from one hash to the other. A later tombstone takes in what earlier ones had cut, so
+    /// from one hash several may go on.
     fn is_explained(&self, before: Digest, last: Digest) -> bool {
-        let mut at = before;
-        let mut steps = 0;
-        while at != last {
-            // The longest run from here: a later tombstone takes in what earlier ones had cut.
-            let from_here = self.runs.iter().filter(|cut| cut.run.before == at);
-            let Some(cut) = from_here.max_by_key(|cut| cut.run.last_segment) else { return false };
-            at = cut.run.last;
-            steps += 1;
-            if steps > self.runs.len() {
-                return false;
+        let mut reached = BTreeSet::from([before]);
+        let mut next = vec![before];
+        while let Some(at) = next.pop() {
+            if at == last {
+                return true;
             }
+            let from_here = self.runs.iter().filter(|cut| cut.run.before == at).map(|cut| cut.run.last);
+            next.extend(from_here.filter(|to| reached.insert(*to)));
         }
-        true
+        false
     }
 
     fn at_break(

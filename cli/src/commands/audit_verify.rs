@@ -54,7 +54,8 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
         let records = counted(usize::try_from(report.records).unwrap_or(usize::MAX), "record");
         let segments = counted(usize::try_from(report.segments).unwrap_or(usize::MAX), "segment");
         if verified.intact {
-            let checkpoints = counted(usize::try_from(report.checkpoints).unwrap_or(usize::MAX), "signed checkpoint");
+            let checkpoints =
+                counted(usize::try_from(report.checkpoints).unwrap_or(usize::MAX), "signed checkpoint");
             writeln!(out, "intact: {records} in {segments}, {checkpoints}")?;
         } else {
             writeln!(out, "broken: {records} read in {segments}")?;

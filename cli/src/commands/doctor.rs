@@ -28,7 +28,12 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The pack.
-    #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_POLICY_CONFIG", default_value = "policy-config.yaml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KEEPTRUSTS_GATEWAY_POLICY_CONFIG",
+        default_value = "policy-config.yaml"
+    )]
     policy_config: PathBuf,
     /// The gateway keys file.
     #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_KEYS_FILE")]
@@ -49,7 +54,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID|*=URL", value_delimiter = ',', env = "KEEPTRUSTS_UPSTREAM_URL")]
     upstream: Vec<String>,
     /// Where callers would connect.
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:41002", env = "KEEPTRUSTS_GATEWAY_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "0.0.0.0:41002",
+        env = "KEEPTRUSTS_GATEWAY_LISTEN"
+    )]
     listen: String,
 }
 
@@ -157,7 +167,8 @@ fn check_binding(args: &Args, pack: &CompiledPack, checks: &mut Vec<Check>) {
 fn authority(base_url: &str) -> Option<String> {
     let (scheme, rest) = base_url.split_once("://")?;
     let authority = rest.split('/').next()?;
-    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let has_port =
+        authority.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = if scheme == "http" { 80 } else { 443 };
     Some(if has_port { authority.to_owned() } else { format!("{authority}:{port}") })
 }
@@ -168,7 +179,9 @@ fn check_secret(args: &Args, target: &str, secret: Option<&SecretKeyRef>, checks
         Some(SecretKeyRef::Env(name)) if std::env::var_os(name).is_some_and(|value| !value.is_empty()) => {
             (Status::Ok, format!("credential in `{name}`"))
         }
-        Some(SecretKeyRef::Env(name)) => (Status::Failed, format!("`{name}` is not set: the target is unavailable")),
+        Some(SecretKeyRef::Env(name)) => {
+            (Status::Failed, format!("`{name}` is not set: the target is unavailable"))
+        }
         Some(SecretKeyRef::File(name)) => {
             let path = args.secrets_dir.as_deref().unwrap_or(Path::new("")).join(name);
             match fs::metadata(&path) {
@@ -185,7 +198,9 @@ fn check_host(host: &str, checks: &mut Vec<Check>) {
     let check = format!("upstream {host}");
     let addresses = match host.to_socket_addrs() {
         Ok(addresses) => addresses.collect::<Vec<_>>(),
-        Err(error) => return add(checks, &check, Status::Failed, format!("its name can't be resolved: {error}")),
+        Err(error) => {
+            return add(checks, &check, Status::Failed, format!("its name can't be resolved: {error}"));
+        }
     };
     let mut last = "it has no address".to_owned();
     for address in addresses {
@@ -199,7 +214,9 @@ fn check_host(host: &str, checks: &mut Vec<Check>) {
 
 fn check_keys(args: &Args, checks: &mut Vec<Check>) {
     let Some(path) = &args.keys_file else {
-        let loopback = args.listen.starts_with("127.") || args.listen.starts_with("localhost") || args.listen.starts_with("[::1]");
+        let loopback = args.listen.starts_with("127.")
+            || args.listen.starts_with("localhost")
+            || args.listen.starts_with("[::1]");
         let (status, detail) = if loopback {
             (Status::Ok, "no keys file: callers are anonymous")
         } else {
@@ -207,9 +224,9 @@ fn check_keys(args: &Args, checks: &mut Vec<Check>) {
         };
         return add(checks, "identity", status, detail);
     };
-    let parsed = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
-        KeySet::parse(&bytes).map_err(|error| error.to_string())
-    });
+    let parsed = fs::read(path)
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| KeySet::parse(&bytes).map_err(|error| error.to_string()));
     match parsed {
         Ok(keys) if keys.is_empty() => add(checks, "identity", Status::Warning, "the keys file holds no key"),
         Ok(keys) => add(checks, "identity", Status::Ok, counted(keys.len(), "key")),
@@ -220,17 +237,24 @@ fn check_keys(args: &Args, checks: &mut Vec<Check>) {
 fn check_audit(path: &Path, checks: &mut Vec<Check>) {
     match path.try_exists() {
         Ok(false) => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let writable = fs::metadata(parent).is_ok_and(|folder| folder.is_dir() && !folder.permissions().readonly());
+            let parent =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let writable =
+                fs::metadata(parent).is_ok_and(|folder| folder.is_dir() && !folder.permissions().readonly());
             let (status, detail) = if writable {
                 (Status::Ok, "will be made at the first start".to_owned())
             } else {
-                (Status::Failed, format!("`{}` can't be made: its folder is not there or not writable", path.display()))
+                (
+                    Status::Failed,
+                    format!("`{}` can't be made: its folder is not there or not writable", path.display()),
+                )
             };
             return add(checks, "audit log", status, detail);
         }
         Ok(true) => {}
-        Err(error) => return add(checks, "audit log", Status::Failed, format!("`{}`: {error}", path.display())),
+        Err(error) => {
+            return add(checks, "audit log", Status::Failed, format!("`{}`: {error}", path.display()));
+        }
     }
     let report = AuditDir::open(path).and_then(|dir| dir.verify(None, &[]));
     match report {

@@ -215,7 +215,10 @@ fn unreadable(error: &DirError) -> CliError {
 
 fn json(entry: &Entry) -> Result<serde_json::Value, CliError> {
     entry.to_json().map_err(|error| {
-        CliError::failure(format!("record {} of segment {} can't be read: {error}", entry.sequence, entry.segment))
+        CliError::failure(format!(
+            "record {} of segment {} can't be read: {error}",
+            entry.sequence, entry.segment
+        ))
     })
 }
 

@@ -104,6 +104,7 @@ struct Run {
 pub struct Canonical {
     text: String,
     runs: Vec<Run>,
+    hidden: Vec<Range<usize>>,
     disguises: Disguises,
 }
 
@@ -119,6 +120,7 @@ impl Canonical {
     pub fn clear(&mut self) {
         self.text.clear();
         self.runs.clear();
+        self.hidden.clear();
         self.disguises = Disguises::default();
     }
 
@@ -130,6 +132,11 @@ impl Canonical {
     /// What was undone.
     pub const fn disguises(&self) -> Disguises {
         self.disguises
+    }
+
+    /// The parts of the canonical text that were brought to light from tag characters and variation selectors.
+    pub fn hidden(&self) -> &[Range<usize>] {
+        &self.hidden
     }
 
     /// Whether every byte stands where it stood (case may differ).
@@ -452,8 +459,15 @@ impl Filler<'_> {
         if !self.in_hidden && self.last_char.is_alphanumeric() {
             self.keep(' ', from.clone());
         }
+        let goes_on = self.in_hidden;
         self.in_hidden = false;
+        let start = self.out.text.len();
         self.keep(if self.options.case { c.to_ascii_lowercase() } else { c }, from);
+        let end = self.out.text.len();
+        match self.out.hidden.last_mut() {
+            Some(last) if goes_on => last.end = end,
+            _ => self.out.hidden.push(start..end),
+        }
         self.in_hidden = true;
     }
 

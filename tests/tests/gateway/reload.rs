@@ -70,7 +70,11 @@ async fn a_request_keeps_the_pack_that_it_began_with() {
 
 #[tokio::test]
 async fn a_rotated_credential_is_taken_and_a_broken_one_is_not() {
-    let world = World::plan(&Pack::llama()).fake(|fake| fake.token("dapiaaaa").token("dapibbbb")).token("dapiaaaa").start().await;
+    let world = World::plan(&Pack::llama())
+        .fake(|fake| fake.token("dapiaaaa").token("dapibbbb"))
+        .token("dapiaaaa")
+        .start()
+        .await;
     let used = async || {
         world.chat(LLAMA, "say: hello").await;
         world.fake.requests().last().unwrap().header("authorization").unwrap().to_owned()

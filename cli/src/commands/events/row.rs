@@ -50,7 +50,11 @@ fn why(closed: &Closed) -> String {
     if let Some(refusal) = &closed.refusal {
         let by = [&refusal.policy, &refusal.rule].into_iter().flatten().map(|name| name.as_str());
         let by: Vec<&str> = by.filter(|name| *name != refusal.code.as_str()).collect();
-        return if by.is_empty() { refusal.code.to_string() } else { format!("{} {}", refusal.code, by.join("/")) };
+        return if by.is_empty() {
+            refusal.code.to_string()
+        } else {
+            format!("{} {}", refusal.code, by.join("/"))
+        };
     }
     let mut entities: Vec<&str> = closed
         .findings
