@@ -222,3 +222,44 @@ fn broken_syntax_is_pointed_at() {
     }
     insta::assert_snapshot!("syntax", all);
 }
+
+mod any_text {
+    use kt_policy::diag::LineIndex;
+    use proptest::prelude::*;
+
+    /// Pieces that packs are made of, so that most texts get past the scanner.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => prop::sample::select(vec![
+                "pack", "policies", "chain", "policy", "rbac", "roles", "name", "version", "providers", "targets",
+                "dlp-filter", "patterns", "regex", "1.0.0", "true", "null", "~", "- ", ": ", "\n", "\n  ", "\n    ",
+                "[", "]", "{", "}", ", ", "'", "\"", "&a ", "*a", "|\n", ">-\n", "# x\n", "\t", "---\n", "<<", "é", "\u{202e}",
+            ])
+            .prop_map(str::to_owned),
+            1 => "\\PC{0,6}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+        #[test]
+        fn reading_never_panics_and_places_lie_in_the_source(
+            pieces in prop::collection::vec(piece(), 0..60),
+        ) {
+            let source = pieces.concat();
+            let (parsed, found) = kt_policy::pack::parse(source.as_bytes());
+            prop_assert_eq!(parsed.is_some(), !found.iter().any(kt_policy::diag::Diagnostic::is_error));
+            let index = LineIndex::new(source.as_bytes());
+            for finding in found {
+                if let Some(span) = finding.span {
+                    prop_assert!(source.get(span.start..span.end).is_some(), "{:?}", finding);
+                    let position = index.position(span.start);
+                    let line = std::str::from_utf8(index.line(position.line).unwrap()).unwrap();
+                    prop_assert!(position.column <= line.chars().count() + 2, "{:?}", finding);
+                }
+                prop_assert!(!finding.message.contains(char::is_control), "{:?}", finding);
+            }
+        }
+    }
+}
