@@ -301,7 +301,7 @@ class Demo:
         out, _ = self.kt("events", "list", "--audit-dir", self.audit_dir)
         for line in out.splitlines():
             say(f"   {line}")
-        expected = 9 if self.real else 11
+        expected = 8 if self.real else 10
         rows = [json.loads(line) for line in self.kt("events", "list", "--audit-dir", self.audit_dir, "-o", "json")[0].splitlines()]
         check(len(rows) == expected, f"wanted {expected} requests, found {len(rows)}")
 

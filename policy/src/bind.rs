@@ -252,15 +252,12 @@ impl Binder<'_> {
                 rest = after;
                 continue;
             };
-            let value = match before.strip_suffix('$') {
-                Some(before) => {
-                    filled.push_str(before);
-                    self.variable(name, path, found)
-                }
-                None => {
-                    filled.push_str(before);
-                    self.workspace(name, path, found)
-                }
+            let value = if let Some(before) = before.strip_suffix('$') {
+                filled.push_str(before);
+                self.variable(name, path, found)
+            } else {
+                filled.push_str(before);
+                self.workspace(name, path, found)
             };
             match value {
                 Some(value) => filled.push_str(&value),

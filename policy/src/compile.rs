@@ -18,7 +18,6 @@ use crate::{
     pack::{
         Exception, Pack, ParsedPack, Target,
         kinds::{InjectionResponseAction, PromptInjection},
-        providers::DataPolicy,
     },
     verdict::{Mode, PolicyKind},
 };
@@ -209,7 +208,7 @@ fn target(target: &Target) -> Option<CompiledTarget> {
         connect_timeout: Duration::from_secs(target.connect_timeout_seconds),
         health_probe: target.health_probe.clone(),
         region: target.region.as_deref().map(Arc::from),
-        data_policy: target.data_policy.clone().unwrap_or_else(DataPolicy::default),
+        data_policy: target.data_policy.clone().unwrap_or_default(),
         client_request_id: target.client_request_id,
         include_usage: target.include_usage,
     })

@@ -53,9 +53,10 @@ pub fn check(source: &[u8], options: &LintOptions<'_>) -> Checked {
     let (partial, mut findings) = pack::read::read(source);
     let Some(partial) = partial else { return Checked { pack: None, parsed: None, findings } };
     let (compiled, problems) = compile::compile(&partial.parsed);
-    findings.extend(no_echo(&findings, problems));
-    findings.extend(lint::lint(&partial.parsed, compiled.as_ref(), options));
-    findings.retain(|finding| !partial.lost.iter().any(|lost| is_hearsay(finding, lost)));
+    let mut later = no_echo(&findings, problems);
+    later.extend(lint::lint(&partial.parsed, compiled.as_ref(), options));
+    later.retain(|finding| !partial.lost.iter().any(|lost| is_hearsay(finding, lost)));
+    findings.extend(later);
     diag::sort(&mut findings);
     let is_valid = !findings.iter().any(Diagnostic::is_error);
     Checked { pack: compiled.filter(|_| is_valid), parsed: Some(partial.parsed), findings }
@@ -90,7 +91,6 @@ fn is_hearsay(finding: &Diagnostic, lost: &str) -> bool {
         codes::DEFAULT_ROLE_UNKNOWN | codes::NO_ROLES => "policy.rbac.roles",
         codes::NO_CREDENTIAL => return lost.strip_prefix(&finding.path) == Some(".secret_key_ref"),
         codes::ROLE_WITHOUT_MODELS => return lost.strip_prefix(&finding.path) == Some(".allowed_models"),
-        code if code.0 < 300 => return false,
         _ => return finding.path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(['[', '.'])),
     };
     below(rests_on) || finding.path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(['[', '.']))

@@ -1,5 +1,7 @@
 //! The pages of `docs/errors`: each has a whole text, and its example gives its code.
 
+#![cfg(test)]
+
 use std::fmt::Write as _;
 
 use jiff::Timestamp;

@@ -1,5 +1,7 @@
 //! The schema, the decoder and the reference page say the same.
 
+#![cfg(test)]
+
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
