@@ -16,7 +16,7 @@ fn names_under<'a>(text: &'a str, key: Option<&str>) -> Vec<&'a str> {
     scanner.scan(Text { text, origin: Origin::User, key }, &mut Scratch::default(), &mut hits);
     hits.iter()
         .filter(|hit| &*scanner.rules()[hit.rule as usize].id == "PERSON")
-        .map(|hit| &text[hit.start..hit.end])
+        .map(|hit| text.get(hit.start..hit.end).expect("a span of the text"))
         .collect()
 }
 
@@ -28,14 +28,13 @@ fn redacted(text: &str) -> String {
     let scanner = scanner();
     let mut hits = Vec::new();
     scanner.scan(Text { text, origin: Origin::User, key: None }, &mut Scratch::default(), &mut hits);
-    let mut out = String::new();
-    let mut at = 0;
-    for hit in hits {
-        out.push_str(&text[at..hit.start]);
-        scanner.replace(hit.rule, &text[hit.start..hit.end], &mut out);
-        at = hit.end;
+    let mut out = text.to_owned();
+    for hit in hits.iter().rev() {
+        let mut marker = String::new();
+        let matched = text.get(hit.start..hit.end).expect("a span of the text");
+        scanner.replace(hit.rule, matched, &mut marker);
+        out.replace_range(hit.start..hit.end, &marker);
     }
-    out.push_str(&text[at..]);
     out
 }
 

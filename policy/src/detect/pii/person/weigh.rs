@@ -333,9 +333,8 @@ impl<'a> Place<'a> {
         }
         score += match lead {
             Lead::Against => -0.35,
-            Lead::None => 0.0,
             Lead::Weak if real >= 2 => 0.1,
-            Lead::Weak => 0.0,
+            Lead::None | Lead::Weak => 0.0,
             Lead::Strong if real >= 2 || first.known() => 0.35,
             Lead::Strong => 0.3,
             Lead::Certain => 0.6,
@@ -431,7 +430,7 @@ impl<'a> Place<'a> {
             let family = next.is(FAMILY)
                 && (!next.is(COMMON | STOP) || lead >= Lead::Weak && next.flags & (STOP | VERB | LINK) == 0);
             let given = next.is(GIVEN) && !next.is(COMMON | STOP | VERB | LINK);
-            if !(family || given) && !self.goes_on_in_lower_case(ahead, lead) {
+            if !(family || given || self.goes_on_in_lower_case(ahead, lead)) {
                 break;
             }
             ahead += 1;
