@@ -15,7 +15,8 @@ pub(crate) struct Keys {
 
 /// Keys of (id, user, roles).
 pub(crate) fn keys(entries: &[(&str, &str, &[&str])]) -> Keys {
-    let secrets: Vec<String> = entries.iter().map(|(id, ..)| format!("kt_gk_{id}_0123456789abcdefghij")).collect();
+    let secrets: Vec<String> =
+        entries.iter().map(|(id, ..)| format!("kt_gk_{id}_0123456789abcdefghij")).collect();
     let list: Vec<_> = entries
         .iter()
         .zip(&secrets)
@@ -54,8 +55,10 @@ async fn with_keys_a_bad_credential_is_401_and_none_is_anonymous() {
 
 #[tokio::test]
 async fn required_identity_refuses_the_anonymous() {
-    let world =
-        World::plan(&Pack::llama()).settings(|settings| settings.identity.require_identity = true).start().await;
+    let world = World::plan(&Pack::llama())
+        .settings(|settings| settings.identity.require_identity = true)
+        .start()
+        .await;
     assert_eq!(world.chat(LLAMA, "say: hello").await.error(), "401 missing_credential");
     assert_eq!(error_as(&world, "unused").await, "401 missing_credential");
     assert_eq!(world.get(world.url("/v1/models")).await.error(), "401 missing_credential");

@@ -16,7 +16,9 @@ pub(crate) fn read(dir: &Path) -> Vec<Body> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| kt_audit::dir::layout::SegmentName::parse(path.file_name().unwrap().to_str().unwrap()).is_some())
+        .filter(|path| {
+            kt_audit::dir::layout::SegmentName::parse(path.file_name().unwrap().to_str().unwrap()).is_some()
+        })
         .collect();
     names.sort();
     let mut records = Vec::new();
@@ -68,6 +70,9 @@ async fn a_request_is_opened_before_it_goes_up_and_closed_before_it_is_answered(
     assert_eq!(tokens.prompt, usage["prompt_tokens"].as_u64());
     assert_eq!(tokens.completion, usage["completion_tokens"].as_u64());
     assert_eq!(closed.upstream_request_id.as_deref(), answer.header("x-keeptrusts-upstream-request-id"));
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("keeptrusts_gateway_audit_records_written_total"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
 }
 
 #[tokio::test]
@@ -84,7 +89,11 @@ async fn a_stream_is_closed_before_its_last_byte() {
 
 #[tokio::test]
 async fn refusals_before_the_chain_are_recorded_too() {
-    let world = World::plan(&audited(Pack::llama())).audit().settings(|settings| settings.limits.body_bytes = 500).start().await;
+    let world = World::plan(&audited(Pack::llama()))
+        .audit()
+        .settings(|settings| settings.limits.body_bytes = 500)
+        .start()
+        .await;
     world.get(world.url("/api/2.0/clusters")).await;
     world.post_as("dapi0123456789abcdef0123456789abcdef", "/v1/chat/completions", &json!({})).await;
     world.post("/v1/chat/completions", &json!({})).await;
@@ -114,8 +123,9 @@ async fn refusals_before_the_chain_are_recorded_too() {
 
 #[tokio::test]
 async fn failures_of_the_upstream_are_recorded_with_every_attempt() {
-    let pack = audited(Pack::new().chat("fake-503").chat("fake-429").chat(LLAMA))
-        .providers(&format!("fallback:\n  order: [fake-429, {LLAMA}]\n  triggers: [rate_limit, server_error, timeout]"));
+    let pack = audited(Pack::new().chat("fake-503").chat("fake-429").chat(LLAMA)).providers(&format!(
+        "fallback:\n  order: [fake-429, {LLAMA}]\n  triggers: [rate_limit, server_error, timeout]"
+    ));
     let world = World::plan(&pack).audit().start().await;
     world.chat("fake-503", "say: hello").await;
     let records = read(&world.path("audit"));
@@ -123,7 +133,9 @@ async fn failures_of_the_upstream_are_recorded_with_every_attempt() {
     let attempts: Vec<_> = closed
         .attempts
         .iter()
-        .map(|attempt| (attempt.target.id.to_string(), attempt.status, attempt.error.as_ref().map(ToString::to_string)))
+        .map(|attempt| {
+            (attempt.target.id.to_string(), attempt.status, attempt.error.as_ref().map(ToString::to_string))
+        })
         .collect();
     assert_eq!(
         attempts,
@@ -217,7 +229,11 @@ async fn no_record_holds_a_text_or_a_name() {
     let keys = crate::identity::keys(&[("k1", "jane@example.com", &["analyst"])]);
     let world = World::plan(&audited(Pack::llama())).keys(&keys.file).audit().start().await;
     let answer = world
-        .post_as(&keys.secrets[0], "/v1/chat/completions", &crate::world::chat(LLAMA, "say: the quick brown fox"))
+        .post_as(
+            &keys.secrets[0],
+            "/v1/chat/completions",
+            &crate::world::chat(LLAMA, "say: the quick brown fox"),
+        )
         .await;
     assert_eq!(answer.status, 200);
     let records = read(&world.path("audit"));

@@ -70,7 +70,11 @@ async fn a_request_keeps_the_pack_that_it_began_with() {
 
 #[tokio::test]
 async fn a_rotated_credential_is_taken_and_a_broken_one_is_not() {
-    let world = World::plan(&Pack::llama()).fake(|fake| fake.token("dapiaaaa").token("dapibbbb")).token("dapiaaaa").start().await;
+    let world = World::plan(&Pack::llama())
+        .fake(|fake| fake.token("dapiaaaa").token("dapibbbb"))
+        .token("dapiaaaa")
+        .start()
+        .await;
     let used = async || {
         world.chat(LLAMA, "say: hello").await;
         world.fake.requests().last().unwrap().header("authorization").unwrap().to_owned()
@@ -164,6 +168,23 @@ async fn a_drain_cuts_what_does_not_end() {
         .start()
         .await;
     let stream = world.stream("fake-stream-endless", "hello").await;
+    let (fake, _dir, drained) = world.stop().await;
+    assert!(drained.cut);
+    within(fake.idle()).await;
+    assert!(stream.text().await.is_err());
+}
+
+#[tokio::test]
+async fn a_drain_cuts_http2_streams_too() {
+    let world = World::plan(&Pack::new().chat("fake-stream-endless"))
+        .settings(|settings| settings.timeouts.drain = Duration::from_millis(200))
+        .start()
+        .await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let mut body = chat("fake-stream-endless", "hello");
+    body["stream"] = true.into();
+    let request = client.post(world.url("/v1/chat/completions")).header("content-type", "application/json");
+    let stream = request.body(body.to_string()).send().await.unwrap();
     let (fake, _dir, drained) = world.stop().await;
     assert!(drained.cut);
     within(fake.idle()).await;
