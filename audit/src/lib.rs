@@ -17,6 +17,7 @@ pub mod record;
 pub mod segment;
 pub mod sign;
 pub mod value;
+pub mod verify;
 
 pub use chain::{Epoch, InstanceId, Position};
 pub use identity::Pseudonym;

@@ -295,7 +295,9 @@ fn boxed<T: serde::de::DeserializeOwned>(payload: &[u8]) -> serde_json::Result<B
     serde_json::from_slice(payload).map(Box::new)
 }
 
-fn known_kind<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Kind>, D::Error> {
+pub(crate) fn known_kind<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Kind>, D::Error> {
     let name = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
     Ok(Kind::from_name(&name))
 }

@@ -188,6 +188,7 @@ impl<F: Fs> Writer<F> {
     /// Runs until it is told to stop; the answer goes to whom it returns, once the directory is free.
     fn run(mut self) -> Option<oneshot::Sender<()>> {
         let mut batch = Vec::new();
+        self.note_unsynced();
         loop {
             let stop = self.receive(&mut batch);
             self.append(&mut batch);
@@ -310,7 +311,7 @@ impl<F: Fs> Writer<F> {
     fn synced(&mut self, done: &SyncDone) {
         self.syncing = false;
         self.engine.sync_done(done);
-        while self.waiting.front().is_some_and(|(sequence, _)| *sequence <= done.upto) {
+        while self.waiting.front().is_some_and(|(sequence, _)| Some(*sequence) <= done.upto) {
             let Some((sequence, mut append)) = self.waiting.pop_front() else { return };
             match &done.result {
                 Ok(()) => reply(&mut append, Ok(Receipt::Synced { sequence })),

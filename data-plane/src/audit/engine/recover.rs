@@ -240,6 +240,13 @@ fn apply<F: Fs>(fs: &F, found: &mut Found, events: Vec<Event>) {
     }
 }
 
+/// The segments that runs before may have been killed over before they synced them: those from the head's on, since
+/// a head is written after the fsync of all that it covers.
+pub(crate) fn maybe_unsynced(found: &Found) -> impl Iterator<Item = SegmentName> {
+    let synced = found.head.as_ref().map_or(0, |head| head.segment);
+    found.segments.iter().map(|segment| segment.name).filter(move |name| name.number >= synced)
+}
+
 /// Adds a gap, in place of those that it contains.
 pub(crate) fn merge_cut(cuts: &mut Vec<SignedRun>, cut: SignedRun) {
     let new = cut.run;

@@ -1,4 +1,4 @@
 //! The log through its handle, on a real directory.
 
-mod support;
+pub(crate) mod support;
 mod thread;
