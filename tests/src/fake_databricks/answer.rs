@@ -3,7 +3,7 @@
 //! - `say: TEXT` answers TEXT (all that follows in the last user message);
 //! - `count: N` answers `1 2 3 … N`;
 //! - `call the tool`, with tools offered, calls the first (`call the tools`: all); `call the tool with {…}` gives
-//!   the arguments word for word. A `tool_choice` that demands a call gets one too;
+//!   the arguments word for word (`call the tools with {…}`: to each). A `tool_choice` that demands a call gets one too;
 //! - after a tool's result the answer repeats it;
 //! - with a JSON `response_format` the answer is JSON, shaped after the schema;
 //! - anything else gets a sentence that names the endpoint and the length of the message.
@@ -85,6 +85,7 @@ impl Answer {
         let reasons = !matches!(persona.style.carrier, Carrier::Text);
         let mut answer = match persona.says {
             Says::Prompted => Self::prompted(prompt),
+            Says::Multibyte if prompt.last_user.contains("say:") => Self::prompted(prompt),
             Says::Multibyte => Self::text("Zażółć gęślą jaźń, größer — 東京 🦀 naïve 🇵🇱 końcówka."),
             Says::Long(kib) => {
                 Self::text(&"0123456789abcde ".repeat(usize::try_from(kib * 64).unwrap_or(64)))
@@ -217,7 +218,8 @@ fn calls_asked_for(prompt: &Prompt<'_>) -> Vec<Call> {
 }
 
 fn call(tool: &Tool<'_>, prompt: &Prompt<'_>) -> Call {
-    let given = after(&prompt.last_user, "call the tool with");
+    let one = after(&prompt.last_user, "call the tool with");
+    let given = one.or_else(|| after(&prompt.last_user, "call the tools with"));
     let arguments = given.map_or_else(|| sample(tool.parameters, "fake", 0).to_string(), str::to_owned);
     Call { name: tool.name.to_owned(), arguments }
 }

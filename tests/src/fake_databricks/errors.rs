@@ -413,6 +413,3 @@ pub(crate) fn json_array(_: &Subject<'_>) -> Reply {
 pub(crate) fn error_under_200(_: &Subject<'_>) -> Reply {
     simple(200, "INTERNAL_ERROR", "The server received an unexpected error. Unexpected error")
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,7 +18,7 @@ pub(crate) struct Persona {
 pub(crate) enum Says {
     /// What the prompt asks for (see [`super::answer`]).
     Prompted,
-    /// A text whose characters are two, three and four bytes long.
+    /// A text whose characters are two, three and four bytes long, unless the prompt says what to say.
     Multibyte,
     /// That many KiB of text.
     Long(u64),

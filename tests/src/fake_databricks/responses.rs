@@ -67,7 +67,8 @@ pub(crate) fn answer(call: &Call<'_>, persona: &Persona) -> Reply {
     for (index, item) in output(&answer).as_array().into_iter().flatten().enumerate() {
         item_events(index, item, &mut events);
     }
-    events.push(("response.completed", json!({ "response": whole })));
+    let ended = if status == "incomplete" { "response.incomplete" } else { "response.completed" };
+    events.push((ended, json!({ "response": whole })));
     let numbered = events.into_iter().enumerate().map(|(number, (name, body))| {
         Event::named(name, &with(with(body, "type", name), "sequence_number", number))
     });
@@ -132,7 +133,13 @@ type Named = (&'static str, Value);
 fn item_events(index: usize, item: &Value, events: &mut Vec<Named>) {
     let id = item.get("id").cloned().unwrap_or_default();
     let mut opened = item.clone();
-    for (field, empty) in [("content", json!([])), ("arguments", json!("")), ("summary", json!([]))] {
+    let beginnings = [
+        ("content", json!([])),
+        ("arguments", json!("")),
+        ("summary", json!([])),
+        ("status", json!("in_progress")),
+    ];
+    for (field, empty) in beginnings {
         if let Some(value) = opened.get_mut(field) {
             *value = empty;
         }

@@ -211,6 +211,3 @@ fn claude_refusal(request: ChatRequest<'_>) -> Option<Reply> {
     }
     None
 }
-
-#[cfg(test)]
-mod tests;
