@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     active::{self, Active, AuditPlan, TargetRuntime},
     identity::keys::{KeySet, KeysError},
-    load::{self, BoundTarget},
+    load::{self, BoundTarget, Refused},
     metrics::{Metrics, PackLabels},
     pipeline::{pack_ref, retention},
     secrets::{SecretSource, Secrets},
@@ -104,7 +104,7 @@ impl PackFault {
                 codes
             }
             Self::Read { .. } => vec!["unreadable".to_owned()],
-            Self::Disabled { .. } => vec!["disabled".to_owned()],
+            Self::Disabled { .. } => vec![kt_policy::codes::PACK_DISABLED.to_string()],
             Self::NoAuditLog { .. } => vec!["no_audit_log".to_owned()],
             Self::Client { .. } | Self::Address { .. } => vec!["target".to_owned()],
         }
@@ -261,13 +261,14 @@ impl PackSource {
     /// From bytes to a pack that can serve.
     fn activate(&mut self, bytes: &[u8], settings: &Settings) -> Result<Active, PackFault> {
         let path = self.pack.path().to_owned();
-        let loaded = load::load(bytes, &settings.bind, &self.models)
-            .map_err(|findings| PackFault::Findings { path, findings, source_bytes: bytes.to_vec() })?;
+        let loaded = load::load(bytes, &settings.bind, &self.models).map_err(|refused| match refused {
+            Refused::Findings(findings) => {
+                PackFault::Findings { path, findings, source_bytes: bytes.to_vec() }
+            }
+            Refused::Disabled { pack } => PackFault::Disabled { pack },
+        })?;
         let pack = loaded.pack;
         let id = pack.id.to_string();
-        if !pack.enabled {
-            return Err(PackFault::Disabled { pack: id });
-        }
         let audit = pack.audit.as_ref().map(|logger| AuditPlan {
             durability: logger.durability,
             log_all_access: logger.log_all_access,

@@ -36,6 +36,8 @@ pub struct Settings {
 /// What a pack may read and where its targets may be.
 #[derive(Debug, Clone)]
 pub struct BindOptions {
+    /// What `{workspace}` in a `base_url` stands for.
+    pub workspace: Option<String>,
     /// Patterns of environment variables that a pack may name. Default `DATABRICKS_*`, `KT_PACK_*`.
     pub pack_env: Vec<String>,
     /// The folder of `secret_key_ref.file`; absent: packs can name no files.
@@ -49,6 +51,7 @@ pub struct BindOptions {
 impl Default for BindOptions {
     fn default() -> Self {
         Self {
+            workspace: None,
             pack_env: vec!["DATABRICKS_*".to_owned(), "KT_PACK_*".to_owned()],
             secrets_dir: None,
             allow_upstream: Vec::new(),

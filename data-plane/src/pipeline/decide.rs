@@ -82,12 +82,7 @@ impl Question {
         let request = Request::parse(self.endpoint, &self.body, &limits).map_err(malformed)?;
         let parsed = Instant::now();
         let is_over = || parsed.elapsed() > self.policy_timeout;
-        let env = Env {
-            now: self.now,
-            deadline: Deadline::when(&is_over),
-            fail_mode: self.fail_mode,
-            models: &*self.active.models,
-        };
+        let env = Env { now: self.now, deadline: Deadline::when(&is_over), fail_mode: self.fail_mode };
         let judgement = judge(&self.active, &request, &self.caller, &env);
         Ok(Decision {
             endpoint: self.endpoint,

@@ -106,11 +106,6 @@ fn may_use(exchange: &Exchange, endpoint: Endpoint, model: &str) -> bool {
         return false;
     };
     let active = exchange.active();
-    let env = Env {
-        now: exchange.accepted(),
-        deadline: Deadline::NEVER,
-        fail_mode: FailMode::Block,
-        models: &*active.models,
-    };
+    let env = Env { now: exchange.accepted(), deadline: Deadline::NEVER, fail_mode: FailMode::Block };
     decide::judge(active, &request, &exchange.caller(), &env).refusal.is_none()
 }

@@ -122,7 +122,7 @@ fn scan(task: Task<'_>, scratch: &mut Scratch, hits: &mut Vec<Hit>, found: &mut 
         bytes += text.len();
         count += 1;
         let key = texts.key(source, entry);
-        let origin = texts.origin(source, entry);
+        let origin = source.origin(entry.field as usize);
         hits.clear();
         let score = detector.scan(Text { text, origin, key: key.as_deref() }, scratch, hits);
         best = match (best, score) {

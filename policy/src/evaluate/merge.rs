@@ -78,8 +78,15 @@ pub(super) fn redactions(
     }
     let source = Source::Request(request);
     let mapper = Mapper::new(texts, source);
-    let mut writer =
-        Writer { chain, texts, source, mapper, masked_keys: BTreeMap::new(), redactions: Vec::new() };
+    let mut writer = Writer {
+        chain,
+        texts,
+        source,
+        mapper,
+        taken: BTreeMap::new(),
+        listed: BTreeSet::new(),
+        redactions: Vec::new(),
+    };
     let mut replaced = BTreeSet::new();
     // Children come behind their parents, so each entry is met once, with all its spans.
     while let Some((index, spans)) = open.pop_first() {
@@ -88,7 +95,7 @@ pub(super) fn redactions(
             continue;
         }
         let spans = merge(spans);
-        if entry.children().is_empty() {
+        if !entry.json {
             writer.leaf(index, entry, &spans);
             continue;
         }
@@ -143,13 +150,24 @@ fn merge(mut spans: Vec<Span>) -> Vec<Span> {
     merged
 }
 
+/// The keys of one object.
+#[derive(Debug, Default)]
+struct Keys {
+    /// Before and after masking.
+    names: BTreeSet<String>,
+    /// By masked key: the last number it was given.
+    numbers: BTreeMap<String, usize>,
+}
+
 struct Writer<'t> {
     chain: &'t [ChainEntry],
     texts: &'t Texts,
     source: Source<'t>,
     mapper: Mapper<'t>,
-    /// By the text they stand in: how many keys were masked, so that they stay different.
-    masked_keys: BTreeMap<Option<u32>, u32>,
+    /// By the text that an object stands in (`None`: the body) and the object: its keys, before and after masking.
+    taken: BTreeMap<(Option<u32>, NodeId), Keys>,
+    /// The texts whose objects are in `taken`.
+    listed: BTreeSet<u32>,
     redactions: Vec<Redaction>,
 }
 
@@ -161,19 +179,69 @@ impl Writer<'_> {
             self.number(index, entry, Span { start: 0, end: length, claim });
             return;
         }
-        let suffix = (entry.leaf == Leaf::Key).then(|| {
-            let masked = self.masked_keys.entry(entry.parent).or_default();
-            *masked += 1;
-            *masked
-        });
-        for (at, span) in spans.iter().enumerate() {
-            let mut marker = self.marker(index, span);
-            if let Some(ordinal) = suffix.filter(|ordinal| *ordinal > 1 && at + 1 == spans.len()) {
-                marker.push('_');
-                marker.push_str(&ordinal.to_string());
-            }
+        let mut markers: Vec<String> = spans.iter().map(|span| self.marker(index, span)).collect();
+        if entry.leaf == Leaf::Key {
+            self.keep_different(index, entry, spans, &mut markers);
+        }
+        for (span, marker) in spans.iter().zip(markers) {
             self.write(index, span.start..span.end, marker, span.claim);
         }
+    }
+
+    /// Masked keys of one object must not become the same: the last marker gets a number where they would.
+    fn keep_different(&mut self, index: usize, entry: &Entry, spans: &[Span], markers: &mut [String]) {
+        let text = self.texts.text(self.source, index);
+        let mut masked = String::new();
+        let mut at = 0;
+        for (span, marker) in spans.iter().zip(markers.iter()) {
+            masked.push_str(text.get(at..span.start).unwrap_or_default());
+            masked.push_str(marker);
+            at = span.end;
+        }
+        let tail = text.get(at..).unwrap_or_default();
+        let Some(taken) = self.keys_beside(entry) else { return };
+        let numbered = |number: usize| {
+            if number < 2 { format!("{masked}{tail}") } else { format!("{masked}_{number}{tail}") }
+        };
+        // Counts on from the last key that became the same: no more tries than keys.
+        let mut number = taken.numbers.get(&numbered(1)).map_or(1, |last| last + 1);
+        while !taken.names.insert(numbered(number)) {
+            number += 1;
+        }
+        taken.numbers.insert(numbered(1), number);
+        if let Some(last) = markers.last_mut().filter(|_| number > 1) {
+            last.push('_');
+            last.push_str(&number.to_string());
+        }
+    }
+
+    /// The keys of the object that a key stands in.
+    fn keys_beside(&mut self, entry: &Entry) -> Option<&mut Keys> {
+        let (parent, object) = match (entry.parent, self.source) {
+            (Some(parent), _) => (Some(parent), entry.object?),
+            (None, Source::Request(request)) => {
+                let node = self.source.node(entry.field as usize)?;
+                let object = request.document().parent(node)?;
+                self.taken.entry((None, object)).or_insert_with(|| {
+                    let keys = request.document().members(object);
+                    let names = keys.map(|(key, _)| request.document().decoded(key).into_owned()).collect();
+                    Keys { names, numbers: BTreeMap::new() }
+                });
+                (None, object)
+            }
+            (None, Source::Plain(_)) => return None,
+        };
+        if let Some(parent) = parent.filter(|parent| self.listed.insert(*parent)) {
+            // All objects of a text at once: one pass, however many of them have masked keys.
+            let children = self.texts.entry(parent as usize)?.children();
+            for child in children {
+                if let Some(object) = self.texts.entry(child).and_then(|child| child.object) {
+                    let key = self.texts.text(self.source, child).to_owned();
+                    self.taken.entry((Some(parent), object)).or_default().names.insert(key);
+                }
+            }
+        }
+        self.taken.get_mut(&(parent, object))
     }
 
     /// A number or literal becomes a string.

@@ -137,8 +137,7 @@ pub(super) fn check(
     for (tool, name) in demand.tools.iter().enumerate() {
         let any = |patterns: &[String]| patterns.iter().any(|pattern| glob(pattern, name));
         let denied = listed.iter().any(|(_, role)| any(&role.denied_tools));
-        let allowed =
-            counting.iter().any(|role| role.allowed_tools.as_deref().is_none_or(|allowed| any(allowed)));
+        let allowed = counting.iter().any(|role| role.allowed_tools.as_deref().is_none_or(any));
         if denied || !allowed {
             deny(Denial::ToolNotAllowed { tool })?;
         }

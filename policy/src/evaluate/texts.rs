@@ -7,7 +7,7 @@
 //! The table is flat: an entry points at its parent by index, its text lies in the request or in one common buffer.
 //! Children of an entry are consecutive, in the order of the text, and always behind it.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use crate::{
     detect::Origin,
@@ -23,10 +23,19 @@ const MAX_ENTRIES: usize = 500_000;
 const NESTED_LIMITS: Limits = Limits { depth: 4096, nodes: 500_000 };
 
 /// What texts are taken from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Request(&'a Request<'a>),
     Plain(&'a str),
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request(_) => "Request",
+            Self::Plain(_) => "Plain",
+        })
+    }
 }
 
 impl<'a> Source<'a> {
@@ -44,7 +53,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn origin(self, field: usize) -> Origin {
+    pub(super) fn origin(self, field: usize) -> Origin {
         match self {
             Self::Request(request) => request.fields().get(field).map_or(Origin::Other, |field| field.origin),
             Self::Plain(_) => Origin::User,
@@ -97,6 +106,10 @@ pub(super) struct Entry {
     pub(super) parent: Option<u32>,
     pub(super) leaf: Leaf,
     pub(super) escaped: bool,
+    /// Its text is JSON, taken apart into children (none in `{}`).
+    pub(super) json: bool,
+    /// The object that it is a key of, in the JSON that it stands in.
+    pub(super) object: Option<NodeId>,
     level: u8,
     key: Option<u32>,
     /// Where its content stands in the text of the parent.
@@ -116,8 +129,12 @@ impl Entry {
     }
 }
 
+/// More memory than this is not kept for the next request.
+const KEPT_BYTES: usize = 1024 * 1024;
+const KEPT_ENTRIES: usize = 16 * 1024;
+
 /// The table of texts of one request, and the memory for the next.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Texts {
     entries: Vec<Entry>,
     buffer: String,
@@ -127,7 +144,27 @@ pub(super) struct Texts {
     too_nested: bool,
 }
 
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Texts").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
 impl Texts {
+    /// Forgets the texts, and gives memory back that one large request took.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.buffer.clear();
+        self.copy.clear();
+        self.keys.clear();
+        self.entries.shrink_to(KEPT_ENTRIES);
+        self.buffer.shrink_to(KEPT_BYTES);
+        self.copy.shrink_to(KEPT_BYTES);
+        self.keys.shrink_to(KEPT_ENTRIES);
+        self.nodes.clear();
+        self.nodes.shrink_to(KEPT_ENTRIES);
+    }
+
     /// Takes the texts of `source` apart.
     pub(super) fn fill(&mut self, source: Source<'_>) {
         self.entries.clear();
@@ -139,6 +176,8 @@ impl Texts {
                 parent: None,
                 leaf: source.leaf(field),
                 escaped: false,
+                json: false,
+                object: None,
                 level: 0,
                 key: None,
                 raw: (0, 0),
@@ -174,10 +213,6 @@ impl Texts {
             Some(entry) => self.buffer.get(entry.text.0 as usize..entry.text.1 as usize).unwrap_or_default(),
             None => "",
         }
-    }
-
-    pub(super) fn origin(&self, source: Source<'_>, entry: &Entry) -> Origin {
-        source.origin(entry.field as usize)
     }
 
     pub(super) fn key<'a>(&'a self, source: Source<'a>, entry: &Entry) -> Option<Cow<'a, str>> {
@@ -221,6 +256,7 @@ impl Texts {
                 self.add(&document, index, entry);
                 let children = (first, narrow(self.entries.len()));
                 if let Some(entry) = self.entries.get_mut(index) {
+                    entry.json = true;
                     entry.children = children;
                 }
                 self.nodes = document.into_nodes();
@@ -260,6 +296,8 @@ impl Texts {
                 parent: Some(narrow(parent)),
                 leaf,
                 escaped: document.is_escaped(node),
+                json: false,
+                object: if leaf == Leaf::Key { document.parent(node) } else { None },
                 level: around.level + 1,
                 key,
                 raw: (narrow(raw.start), narrow(raw.end)),

@@ -22,7 +22,7 @@ mod scan;
 mod tests;
 mod text;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 pub use error::{JsonError, JsonErrorKind};
 pub(crate) use path::{Step, push_index, push_param, push_param_index, push_pointer};
@@ -103,11 +103,17 @@ pub(crate) struct Node {
     escaped: bool,
 }
 
-/// A parsed text.
-#[derive(Debug, Clone)]
+/// A parsed text. Its debug form tells sizes, never the text.
+#[derive(Clone)]
 pub struct Document<'b> {
     text: &'b str,
     nodes: Vec<Node>,
+}
+
+impl fmt::Debug for Document<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("bytes", &self.text.len()).field("nodes", &self.nodes.len()).finish()
+    }
 }
 
 impl<'b> Document<'b> {
@@ -263,7 +269,8 @@ impl<'b> Document<'b> {
         Items { document: self, cursor: self.children(id, Kind::Array) }
     }
 
-    fn children(&self, id: NodeId, kind: Kind) -> Cursor {
+    /// A cursor over the children of a container of `kind`; over nothing for anything else.
+    pub(crate) fn children(&self, id: NodeId, kind: Kind) -> Cursor {
         match self.node(id) {
             Some(node) if node.kind == kind => Cursor { at: id.0.saturating_add(1), end: node.next },
             _ => Cursor { at: 0, end: 0 },
@@ -281,14 +288,21 @@ impl<'b> Document<'b> {
     }
 }
 
+/// A place among the children of a container, for whoever changes things while walking.
 #[derive(Debug, Clone, Copy)]
-struct Cursor {
+pub(crate) struct Cursor {
     at: u32,
     end: u32,
 }
 
 impl Cursor {
-    fn step(&mut self, document: &Document<'_>) -> Option<NodeId> {
+    /// The next member of an object.
+    pub(crate) fn member(&mut self, document: &Document<'_>) -> Option<(NodeId, NodeId)> {
+        Some((self.step(document)?, self.step(document)?))
+    }
+
+    /// The next value of an array.
+    pub(crate) fn step(&mut self, document: &Document<'_>) -> Option<NodeId> {
         if self.at >= self.end {
             return None;
         }
@@ -309,7 +323,7 @@ impl Iterator for Members<'_, '_> {
     type Item = (NodeId, NodeId);
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some((self.cursor.step(self.document)?, self.cursor.step(self.document)?))
+        self.cursor.member(self.document)
     }
 }
 

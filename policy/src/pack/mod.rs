@@ -5,6 +5,7 @@
 
 pub mod kinds;
 pub mod providers;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,9 @@ pub use kinds::{
     AuditLogger, DataRoutingPolicy, DlpFilter, Durability, PiiDetector, PromptInjection, Rbac, RbacRole,
 };
 pub use providers::{Providers, Target};
+pub use read::{ParsedPack, parse, parse_tests};
+
+pub use crate::decode::SourceMap;
 
 use crate::verdict::{Endpoint, PolicyKind};
 

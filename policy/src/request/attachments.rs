@@ -20,17 +20,18 @@ pub struct Attachment<'b> {
     pub inline: bool,
 }
 
+/// Shorter data is read as text, whatever it is.
+const SHORTEST_BASE64: usize = 64;
 /// The longest media type that is taken over from a request into records.
 const LONGEST_MEDIA_TYPE: usize = 64;
 
-impl<'b> Walker<'b> {
+impl Walker<'_> {
     /// A part of a message or input that is an attachment: notes it, and visits all its other texts.
     ///
     /// `fallback` is the media type when the part itself tells none.
     pub(super) fn attachment(&mut self, part: NodeId, fallback: &'static str, origin: Origin) {
         let mut noted = false;
-        let subtree: Vec<_> = self.document.subtree(part).collect();
-        for node in subtree {
+        for node in self.document.subtree(part) {
             if self.document.kind(node) != Kind::String {
                 self.visit(node, FieldKind::AttachmentReference, origin);
                 continue;
@@ -60,10 +61,14 @@ impl<'b> Walker<'b> {
         if let Some((media_type, body)) = split_data_url(&text) {
             if is_base64(body) {
                 let media_type = known_media_type(media_type).unwrap_or_else(|| fallback.to_owned());
-                self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline: true });
+                let inline = body.len() >= SHORTEST_BASE64;
+                self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline });
+                if !inline {
+                    self.visit(node, FieldKind::AttachmentReference, origin);
+                }
                 return true;
             }
-        } else if bare && text.len() >= 16 && is_base64(&text) {
+        } else if bare && text.len() >= SHORTEST_BASE64 && is_base64(&text) && !self.is_declared_text(node) {
             let media_type = self.declared_media_type(node).unwrap_or_else(|| fallback.to_owned());
             self.attachments.push(Attachment { node, media_type: Cow::Owned(media_type), inline: true });
             return true;
@@ -76,13 +81,20 @@ impl<'b> Walker<'b> {
 
     /// The image that an `image_generation_call` holds: base64, or text when it is none.
     pub(super) fn image_result(&mut self, value: NodeId) {
-        let image = self.document.string(value).is_some_and(|text| is_base64(&text));
+        let image =
+            self.document.string(value).is_some_and(|text| text.len() >= SHORTEST_BASE64 && is_base64(&text));
         if image {
             let media_type = Cow::Borrowed("image/*");
             self.attachments.push(Attachment { node: value, media_type, inline: true });
         } else {
             self.everything(value, FieldKind::Unknown, Origin::Assistant);
         }
+    }
+
+    /// Whether what stands beside says that the data is plain text (`"type": "text"`).
+    fn is_declared_text(&self, node: NodeId) -> bool {
+        let beside = self.document.parent(node).and_then(|object| self.document.get(object, "type"));
+        beside.is_some_and(|value| self.document.content(value) == "text")
     }
 
     /// The media type that stands beside base64: `media_type`, or the `format` of audio.

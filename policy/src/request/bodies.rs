@@ -12,8 +12,8 @@ use crate::{
 impl Walker<'_> {
     pub(super) fn completions(&mut self, root: NodeId) -> Result<(), RequestError> {
         let mut found = false;
-        let members: Vec<_> = self.document.members(root).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(root, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             if self.document.is_key(key, "prompt") {
                 found = true;
                 self.prompts = self.text_or_tokens(value, "prompt", FieldKind::Prompt)?;
@@ -29,8 +29,8 @@ impl Walker<'_> {
 
     pub(super) fn embeddings(&mut self, root: NodeId) -> Result<(), RequestError> {
         let mut found = false;
-        let members: Vec<_> = self.document.members(root).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(root, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             if self.document.is_key(key, "input") {
                 found = true;
                 self.text_or_tokens(value, "input", FieldKind::Input)?;
@@ -61,8 +61,8 @@ impl Walker<'_> {
             _ => return Err(invalid(param, EXPECTED)),
         }
         let mut flat_tokens = false;
-        let items: Vec<_> = self.document.items(value).collect();
-        for item in items {
+        let mut items = self.document.children(value, Kind::Array);
+        while let Some(item) = items.step(&self.document) {
             match self.document.kind(item) {
                 Kind::String => {
                     inputs += 1;

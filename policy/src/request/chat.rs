@@ -12,8 +12,8 @@ use crate::{
 impl Walker<'_> {
     pub(super) fn chat(&mut self, root: NodeId) -> Result<(), RequestError> {
         let mut messages = None;
-        let members: Vec<_> = self.document.members(root).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(root, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             if self.document.is_key(key, "messages") {
                 messages = Some(value);
                 self.messages(value)?;
@@ -65,8 +65,8 @@ impl Walker<'_> {
             _ => Origin::Data,
         };
         let content_kind = if origin == Origin::Data { FieldKind::ToolResult } else { FieldKind::Content };
-        let members: Vec<_> = self.document.members(message).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(message, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             let member = self.document.decoded(key);
             match &*member {
                 "role" => {}
@@ -93,8 +93,8 @@ impl Walker<'_> {
             self.everything(value, kind, origin);
             return;
         }
-        let parts: Vec<_> = self.document.items(value).collect();
-        for part in parts {
+        let mut parts = self.document.children(value, Kind::Array);
+        while let Some(part) = parts.step(&self.document) {
             self.part(part, kind, origin);
         }
     }

@@ -54,12 +54,12 @@ impl RequestError {
 
     /// For people: lower case, one line, no text of the body.
     pub fn message(&self) -> String {
-        let param = self.param.as_deref().unwrap_or("the body");
+        let param = self.param.as_ref().map_or_else(|| "the body".to_owned(), |param| format!("`{param}`"));
         match &self.kind {
             RequestErrorKind::Json(error) => format!("the body is not acceptable JSON: {error}"),
-            RequestErrorKind::Missing => format!("`{param}` is required"),
+            RequestErrorKind::Missing => format!("{param} is required"),
             RequestErrorKind::WrongType { expected } | RequestErrorKind::InvalidValue { expected } => {
-                format!("`{param}` must be {expected}")
+                format!("{param} must be {expected}")
             }
         }
     }

@@ -11,8 +11,8 @@ use crate::{
 
 impl Walker<'_> {
     pub(super) fn responses(&mut self, root: NodeId) -> Result<(), RequestError> {
-        let members: Vec<_> = self.document.members(root).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(root, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             if self.document.is_key(key, "input") {
                 self.response_input(value)?;
             } else if self.document.is_key(key, "instructions") {
@@ -97,8 +97,8 @@ impl Walker<'_> {
 
     /// The result of a call: a text or a list of parts.
     fn call_output(&mut self, item: NodeId) {
-        let members: Vec<_> = self.document.members(item).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(item, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             if self.document.is_key(key, "output") {
                 self.content(value, FieldKind::ToolResult, Origin::Data);
             } else if self.document.is_key(key, "call_id") || self.document.is_key(key, "id") {
@@ -112,8 +112,8 @@ impl Walker<'_> {
 
     /// An image that the provider made in an earlier turn: base64 under `result`.
     fn generated_image(&mut self, item: NodeId) {
-        let members: Vec<_> = self.document.members(item).collect();
-        for (key, value) in members {
+        let mut members = self.document.children(item, Kind::Object);
+        while let Some((key, value)) = members.member(&self.document) {
             if self.document.is_key(key, "result") {
                 self.image_result(value);
             } else {

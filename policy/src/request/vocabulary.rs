@@ -40,7 +40,6 @@ pub(super) fn is_word(key: &str, value: &str) -> bool {
         "truncation" => matches!(value, "auto" | "disabled"),
         "summary" | "generate_summary" => matches!(value, "auto" | "concise" | "detailed"),
         "modalities" => matches!(value, "text" | "audio" | "image"),
-        "required" | "additionalProperties" => false,
         _ => false,
     }
 }

@@ -72,7 +72,7 @@ pub(super) fn walk(endpoint: Endpoint, document: Document<'_>) -> Result<Request
     })
 }
 
-impl<'b> Walker<'b> {
+impl Walker<'_> {
     /// The one way for a text into the list of fields: strings but words of the protocol, keys that the protocol does
     /// not know, and numbers (of places where the protocol knows no number).
     pub(super) fn visit(&mut self, node: NodeId, kind: FieldKind, origin: Origin) {
@@ -170,8 +170,8 @@ impl<'b> Walker<'b> {
             }
             "extra_params" => {
                 // Databricks passes these on to the model, so a token bound in here is one.
-                let members: Vec<_> = self.document.members(value).collect();
-                for (inner, inner_value) in members {
+                let mut members = self.document.children(value, Kind::Object);
+                while let Some((inner, inner_value)) = members.member(&self.document) {
                     self.passed_on_limit(inner, inner_value)?;
                 }
                 self.everything(value, FieldKind::Metadata, Origin::Other);
@@ -222,8 +222,8 @@ impl<'b> Walker<'b> {
             self.everything(value, FieldKind::Unknown, Origin::Other);
             return;
         }
-        let members: Vec<_> = self.document.members(value).collect();
-        for (key, bias) in members {
+        let mut members = self.document.children(value, Kind::Object);
+        while let Some((key, bias)) = members.member(&self.document) {
             let token = self.document.decoded(key);
             if token.len() > 7 || !token.bytes().all(|byte| byte.is_ascii_digit()) {
                 self.visit(key, FieldKind::Key, Origin::Other);
