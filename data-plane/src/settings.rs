@@ -152,6 +152,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Between two requests of a connection. Default 120 s.
     pub idle: Duration,
+    /// For a caller to take anything of an answer that is being written. Default 60 s.
+    pub stall: Duration,
     /// For the content policies of one request; see [`FailMode`]. Default 2 s.
     pub policy: Duration,
     /// For requests in flight once the gateway is told to stop. Default 30 s.
@@ -168,6 +170,7 @@ impl Default for Timeouts {
             head: Duration::from_secs(10),
             body: Duration::from_mins(1),
             idle: Duration::from_mins(2),
+            stall: Duration::from_mins(1),
             policy: Duration::from_secs(2),
             drain: Duration::from_secs(30),
             drain_delay: Duration::ZERO,

@@ -143,3 +143,6 @@ pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 fn whole_seconds(duration: Duration) -> u64 {
     (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,11 +29,13 @@ use crate::{
     pipeline,
     respond::{Body, BodyError},
     shared::Shared,
-    wire::{ConnectionState, Guarded, HeadLimits, InFlight},
+    wire::{ConnectionState, Guarded, HeadLimits, InFlight, Times},
 };
 
 /// Streams that one HTTP/2 connection may have open.
 const MAX_STREAMS: u32 = 1024;
+/// Headers that hyper takes when it is not told otherwise.
+const HYPER_HEADERS: usize = 100;
 /// How long accepting rests when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What a connection beyond the limit is told.
@@ -119,8 +121,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop) {
     let guarded = Guarded::new(
         stream,
         HeadLimits { bytes: limits.head_bytes, headers: limits.headers },
-        timeouts.head,
-        timeouts.idle,
+        Times { head: timeouts.head, idle: timeouts.idle, stall: timeouts.stall },
         Arc::clone(&connection),
     );
     let builder = builder(&shared);
@@ -171,10 +172,13 @@ fn builder(shared: &Shared) -> auto::Builder<TrackedExecutor> {
         .timer(TokioTimer::new())
         // The guard has limits of its own for heads, and answers them.
         .header_read_timeout(None)
-        .max_headers(limits.headers + 1)
         .max_buf_size(limits.head_bytes.max(8 * 1024) * 2)
         .keep_alive(true)
         .half_close(false);
+    // Hyper's own limit is as large, and costs no allocation for each request.
+    if limits.headers > HYPER_HEADERS {
+        builder.http1().max_headers(limits.headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -52,6 +52,17 @@ impl Drop for InFlight {
     }
 }
 
+/// How long a peer may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    /// For a head, from its first byte.
+    pub(crate) head: Duration,
+    /// Between two requests.
+    pub(crate) idle: Duration,
+    /// To take anything of what is written to it.
+    pub(crate) stall: Duration,
+}
+
 /// A connection whose requests are framed before anyone reads them.
 #[derive(Debug)]
 pub(crate) struct Guarded<S> {
@@ -69,6 +80,9 @@ pub(crate) struct Guarded<S> {
     /// The body that is being read is broken; told once, when the bytes before are handed on.
     failure: Option<Fault>,
     linger: Linger,
+    /// Runs while the peer takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
+    stall_timeout: Duration,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,27 +94,22 @@ enum Linger {
 }
 
 impl<S> Guarded<S> {
-    /// Guards `inner`. A head has `head_timeout` from its first byte (and the first one from now); between requests
-    /// the connection may rest for `idle_timeout`.
-    pub(crate) fn new(
-        inner: S,
-        limits: HeadLimits,
-        head_timeout: Duration,
-        idle_timeout: Duration,
-        connection: Arc<ConnectionState>,
-    ) -> Self {
+    /// Guards `inner`. The first head has its time from now.
+    pub(crate) fn new(inner: S, limits: HeadLimits, times: Times, connection: Arc<ConnectionState>) -> Self {
         Self {
             inner,
             framer: Framer::new(limits),
             held: BytesMut::new(),
             cleared: BytesMut::new(),
-            deadline: Box::pin(tokio::time::sleep(head_timeout)),
-            head_timeout,
-            idle_timeout,
+            deadline: Box::pin(tokio::time::sleep(times.head)),
+            head_timeout: times.head,
+            idle_timeout: times.idle,
             connection,
             is_at_end: false,
             failure: None,
             linger: Linger::No,
+            stall: None,
+            stall_timeout: times.stall,
         }
     }
 
@@ -211,9 +220,24 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     }
 }
 
+impl<S> Guarded<S> {
+    /// Gives up on a peer that takes nothing for too long: an answer that nobody reads holds an upstream.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let timeout = self.stall_timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -221,7 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -22,7 +22,7 @@ mod io;
 
 pub use framer::{Cleared, Framer};
 pub use head::{Fault, HeadLimits};
-pub(crate) use io::{ConnectionState, Guarded, InFlight};
+pub(crate) use io::{ConnectionState, Guarded, InFlight, Times};
 
 /// The header by which the guard tells the service of a fault. Heads of clients that hold it are refused.
 pub const FAULT_HEADER: &str = "x-kt-wire-fault";

@@ -249,8 +249,8 @@ fn guarded(bytes: &[u8], pieces: &[usize], size: usize) -> Vec<u8> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
         let second = Duration::from_secs(1);
-        let mut guarded =
-            Guarded::new(Pieces(queue), LIMITS, second, second, Arc::new(ConnectionState::default()));
+        let times = Times { head: second, idle: second, stall: second };
+        let mut guarded = Guarded::new(Pieces(queue), LIMITS, times, Arc::new(ConnectionState::default()));
         let mut out = Vec::new();
         let mut buffer = vec![0; size];
         loop {
@@ -268,8 +268,9 @@ fn guarded(bytes: &[u8], pieces: &[usize], size: usize) -> Vec<u8> {
 async fn a_head_has_its_time_from_its_first_byte() {
     let (mut client, server) = tokio::io::duplex(1024);
     let connection = Arc::new(ConnectionState::default());
-    let (head, idle) = (Duration::from_secs(10), Duration::from_mins(2));
-    let mut guarded = Guarded::new(server, LIMITS, head, idle, Arc::clone(&connection));
+    let minute = Duration::from_mins(1);
+    let times = Times { head: Duration::from_secs(10), idle: 2 * minute, stall: minute };
+    let mut guarded = Guarded::new(server, LIMITS, times, Arc::clone(&connection));
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut buffer = [0; 256];
     client.write_all(request).await.unwrap();
@@ -289,7 +290,8 @@ async fn nobody_is_timed_out_while_an_answer_is_under_way() {
     let (mut client, server) = tokio::io::duplex(1024);
     let connection = Arc::new(ConnectionState::default());
     let second = Duration::from_secs(1);
-    let mut guarded = Guarded::new(server, LIMITS, second, second, Arc::clone(&connection));
+    let times = Times { head: second, idle: second, stall: second };
+    let mut guarded = Guarded::new(server, LIMITS, times, Arc::clone(&connection));
     let mut buffer = [0; 256];
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     assert!(guarded.read(&mut buffer).await.unwrap() > 0);
@@ -297,6 +299,30 @@ async fn nobody_is_timed_out_while_an_answer_is_under_way() {
     assert!(tokio::time::timeout(Duration::from_hours(1), guarded.read(&mut buffer)).await.is_err());
     drop(in_flight);
     assert_eq!(guarded.read(&mut buffer).await.unwrap(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_is_given_up() {
+    let (mut client, server) = tokio::io::duplex(16);
+    let second = Duration::from_secs(1);
+    let times = Times { head: second, idle: second, stall: Duration::from_secs(30) };
+    let mut guarded = Guarded::new(server, LIMITS, times, Arc::new(ConnectionState::default()));
+    guarded.write_all(&[0; 16]).await.unwrap();
+    let begun = tokio::time::Instant::now();
+    let writing = async {
+        let error = guarded.write_all(&[0; 32]).await.unwrap_err();
+        (error.kind(), begun.elapsed().as_secs())
+    };
+    let taking = async {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let mut buffer = [0; 16];
+        client.read_exact(&mut buffer).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        result = writing => assert_eq!(result, (io::ErrorKind::TimedOut, 50)),
+        () = taking => {}
+    }
 }
 
 proptest! {

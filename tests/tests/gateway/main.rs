@@ -2,7 +2,6 @@
 
 mod errors;
 mod identity;
-mod life;
 mod limits;
 mod records;
 mod reload;

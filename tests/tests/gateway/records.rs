@@ -70,6 +70,9 @@ async fn a_request_is_opened_before_it_goes_up_and_closed_before_it_is_answered(
     assert_eq!(tokens.prompt, usage["prompt_tokens"].as_u64());
     assert_eq!(tokens.completion, usage["completion_tokens"].as_u64());
     assert_eq!(closed.upstream_request_id.as_deref(), answer.header("x-keeptrusts-upstream-request-id"));
+    let metrics = world.metrics().await;
+    assert!(metrics.contains("keeptrusts_gateway_audit_records_written_total"), "{metrics}");
+    assert!(metrics.ends_with("# EOF\n"));
 }
 
 #[tokio::test]

@@ -173,3 +173,20 @@ async fn a_drain_cuts_what_does_not_end() {
     within(fake.idle()).await;
     assert!(stream.text().await.is_err());
 }
+
+#[tokio::test]
+async fn a_drain_cuts_http2_streams_too() {
+    let world = World::plan(&Pack::new().chat("fake-stream-endless"))
+        .settings(|settings| settings.timeouts.drain = Duration::from_millis(200))
+        .start()
+        .await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().unwrap();
+    let mut body = chat("fake-stream-endless", "hello");
+    body["stream"] = true.into();
+    let request = client.post(world.url("/v1/chat/completions")).header("content-type", "application/json");
+    let stream = request.body(body.to_string()).send().await.unwrap();
+    let (fake, _dir, drained) = world.stop().await;
+    assert!(drained.cut);
+    within(fake.idle()).await;
+    assert!(stream.text().await.is_err());
+}

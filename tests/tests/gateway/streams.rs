@@ -201,3 +201,25 @@ async fn a_stream_request_that_is_answered_whole_passes_as_it_is() {
     assert_eq!(response.status(), 200);
     assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/json"));
 }
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_given_up() {
+    use tokio::io::AsyncWriteExt as _;
+
+    let world = World::plan(&target("fake-stream-flood"))
+        .settings(|settings| settings.timeouts.stall = Duration::from_millis(300))
+        .start()
+        .await;
+    let mut body = chat("fake-stream-flood", "hello");
+    body["stream"] = true.into();
+    let body = body.to_string();
+    let mut stream = tokio::net::TcpStream::connect(world.running.addr).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    let seen =
+        within(world.fake.wait_until(|seen| seen.first().is_some_and(|first| first.end.is_some()))).await;
+    assert_eq!(seen[0].end.as_ref().unwrap().outcome, Outcome::Disconnected);
+}
