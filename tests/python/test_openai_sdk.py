@@ -7,7 +7,7 @@ import time
 import unittest
 import urllib.request
 
-import httpx
+import httpx2 as httpx  # the transport of today's openai package
 import openai
 from openai import AsyncOpenAI, OpenAI
 
