@@ -1,5 +1,6 @@
 //! The commands as a person types them.
 
+#[expect(dead_code, reason = "another test binary uses the rest of it")]
 mod common;
 
 use common::{repository, run};
@@ -158,7 +159,15 @@ fn doctor_names_what_would_stop_a_gateway() {
     let pack = dir.path().join("policy-config.yaml");
     let audit = dir.path().join("audit");
     let (code, out, _) = run(&[
-        "doctor", "--policy-config", text(&pack), "--audit-dir", text(&audit), "--listen", "127.0.0.1:0", "-o", "json",
+        "doctor",
+        "--policy-config",
+        text(&pack),
+        "--audit-dir",
+        text(&audit),
+        "--listen",
+        "127.0.0.1:0",
+        "-o",
+        "json",
     ]);
     assert_eq!(code, 1);
     let checks: Value = serde_json::from_str(&out).unwrap();

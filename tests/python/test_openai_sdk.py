@@ -198,7 +198,7 @@ class Upstream(unittest.TestCase):
 
     def test_a_context_that_is_too_long_has_openais_code(self):
         with self.assertRaises(openai.BadRequestError) as caught:
-            self.scripted("400-context-length")
+            self.scripted("400-external")
         self.assertEqual(caught.exception.code, "context_length_exceeded")
 
     def test_databricks_message_reaches_the_client_unwrapped(self):

@@ -1,7 +1,5 @@
 //! A fake Databricks, and the real `kt` in front of it.
 
-#![expect(dead_code, reason = "each test binary uses a part of it")]
-
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,10 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kt_tests::{
-    fake_databricks::FakeDatabricks,
-    process::Process,
-};
+use kt_tests::{fake_databricks::FakeDatabricks, process::Process};
 use serde_json::Value;
 
 /// Nothing here takes longer, or something is wrong.
@@ -38,8 +33,18 @@ pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
 /// Makes a key in a keys file and returns it.
 pub(crate) fn make_key(keys_file: &Path, user: &str, role: &str) -> String {
     let keys_file = keys_file.to_str().unwrap();
-    let (code, out, err) =
-        run(&["gateway-key", "create", "--keys-file", keys_file, "--user", user, "--role", role, "-o", "json"]);
+    let (code, out, err) = run(&[
+        "gateway-key",
+        "create",
+        "--keys-file",
+        keys_file,
+        "--user",
+        user,
+        "--role",
+        role,
+        "-o",
+        "json",
+    ]);
     assert_eq!(code, 0, "{err}");
     let made: Value = serde_json::from_str(&out).unwrap();
     made["key"].as_str().unwrap().to_owned()
@@ -55,8 +60,20 @@ pub(crate) struct Gateway {
 pub(crate) async fn gateway(fake: &FakeDatabricks, pack: &Path, audit_dir: &Path, more: &[&str]) -> Gateway {
     let upstream = format!("*={}", fake.url());
     let mut arguments = vec![
-        "gateway", "run", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json",
-        "--upstream", &upstream, "--policy-config", pack.to_str().unwrap(), "--audit-dir", audit_dir.to_str().unwrap(),
+        "gateway",
+        "run",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+        "--upstream",
+        &upstream,
+        "--policy-config",
+        pack.to_str().unwrap(),
+        "--audit-dir",
+        audit_dir.to_str().unwrap(),
     ];
     arguments.extend(more);
     let token = fake.token().to_owned();
