@@ -1,6 +1,5 @@
 //! The real OpenAI client against the real gateway. The cases are in `tests/python/test_openai_sdk.py`.
 
-#[expect(dead_code, reason = "another test binary uses the rest of it")]
 mod common;
 
 use common::{gateway, make_key, repository};

@@ -167,12 +167,11 @@ impl Verifier {
             self.note(BreakKind::Altered, file, 0, None, sequence, Cause::Header);
             let candidates: Vec<_> = self.at.iter().map(|at| at.last.epoch).collect();
             let instance = self.report.instance?;
-            match guess_epoch(instance, frames, &candidates) {
-                Some(epoch) => (instance, epoch),
-                None => {
-                    self.at = None;
-                    return None;
-                }
+            if let Some(epoch) = guess_epoch(instance, frames, &candidates) {
+                (instance, epoch)
+            } else {
+                self.at = None;
+                return None;
             }
         };
         let known = *self.report.instance.get_or_insert(instance);

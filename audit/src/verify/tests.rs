@@ -436,11 +436,11 @@ fn a_gap_that_a_tombstone_explains_is_no_break() {
     // A later cut beside it takes it in.
     log.tombstone(CutRun { last_segment: 2, last: third.previous, ..first });
     log.checkpoint();
-    let report = verify(log.trust(), &log.segments[2..].to_vec());
+    let report = verify(log.trust(), &log.segments[2..]);
     assert_eq!((kinds(&report), report.cut_by_retention), (vec![], 1));
 
     // A segment more than was told of is missing all the same.
-    let report = verify(log.trust(), &log.segments[3..].to_vec());
+    let report = verify(log.trust(), &log.segments[3..]);
     assert_eq!(kinds(&report), [BreakKind::Missing]);
 }
 
@@ -458,7 +458,7 @@ fn a_tombstone_with_another_signature_is_forged_and_explains_nothing() {
         retention: KEEP,
     });
     let trust = Trust { heads: Vec::new(), ..trust_before };
-    let report = verify(trust, &log.segments[1..].to_vec());
+    let report = verify(trust, &log.segments[1..]);
     assert_eq!(kinds(&report), [BreakKind::Missing, BreakKind::Forged]);
 }
 

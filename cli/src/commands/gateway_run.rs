@@ -73,7 +73,7 @@ fn refused(error: &StartError) -> CliError {
     let mut message = format!("the gateway does not start: {error}");
     let mut cause = std::error::Error::source(error);
     while let Some(source) = cause {
-        message.push_str(&format!(": {source}"));
+        message = format!("{message}: {source}");
         cause = source.source();
     }
     CliError::failure(message).with_help("`kt doctor` checks everything that a gateway needs")

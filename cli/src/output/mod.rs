@@ -88,7 +88,12 @@ pub(crate) fn table<const N: usize>(
         column.set_padding((0, 2));
     }
     // The crate pads the last column too; trailing blanks help nobody.
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>()
+    let mut text = String::new();
+    for line in table.to_string().lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 /// A line for people on stderr.

@@ -159,9 +159,12 @@ fn save<F: Fs>(fs: &F, name: &str, line: &str, private: bool) -> Result<(), Open
     replace(fs, name, format!("{line}\n").as_bytes(), private).map_err(OpenError::io(name))
 }
 
+/// Sealed names and their keys.
+type Tables<F> = (Arc<<F as Fs>::File>, Arc<<F as Fs>::File>);
+
 /// The two tables of sealed names, appended to by the writer.
 pub(crate) struct Subjects<F: Fs> {
-    files: Option<(Arc<F::File>, Arc<F::File>)>,
+    files: Option<Tables<F>>,
     sealed: HashSet<Pseudonym>,
 }
 
@@ -187,14 +190,13 @@ impl<F: Fs> Subjects<F> {
     /// Writes the rows of `subject`. The key first: a name without a key can't be read, so that a crash in
     /// between leaves nothing that an erasure would miss.
     pub(crate) fn write(&mut self, fs: &F, subject: &Subject, rows: &(String, String)) -> io::Result<()> {
-        let (names, keys) = match &self.files {
-            Some(files) => files.clone(),
-            None => {
-                let names = open_table(fs, layout::SEALED_NAMES, false)?;
-                let files = (Arc::new(names), Arc::new(open_table(fs, layout::SUBJECT_KEYS, true)?));
-                self.files = Some(files.clone());
-                files
-            }
+        let (names, keys) = if let Some(files) = &self.files {
+            files.clone()
+        } else {
+            let names = open_table(fs, layout::SEALED_NAMES, false)?;
+            let files = (Arc::new(names), Arc::new(open_table(fs, layout::SUBJECT_KEYS, true)?));
+            self.files = Some(files.clone());
+            files
         };
         let (_, written) = write_all(&*keys, rows.1.as_bytes());
         let written = written.and_then(|()| write_all(&*names, rows.0.as_bytes()).1);

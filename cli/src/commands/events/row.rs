@@ -20,12 +20,12 @@ impl Row {
         let Body::Closed(closed) = entry.record().ok()?.body else { return None };
         let request = &closed.request;
         let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
-        let roles: Vec<&str> = request.caller.roles.iter().map(|role| role.as_str()).collect();
+        let roles: Vec<&str> = request.caller.roles.iter().map(kt_audit::Label::as_str).collect();
         Some(Self([
             time(entry.time_us),
             closed.id.to_string(),
             serde_name(&request.endpoint),
-            text(request.requested_model.as_ref().map(|model| model.as_str())),
+            text(request.requested_model.as_ref().map(kt_audit::Label::as_str)),
             if roles.is_empty() { "-".to_owned() } else { roles.join(",") },
             closed.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
             serde_name(&closed.verdict),
@@ -48,7 +48,7 @@ impl Row {
 /// What decided, in a few words: never a text.
 fn why(closed: &Closed) -> String {
     if let Some(refusal) = &closed.refusal {
-        let by = [&refusal.policy, &refusal.rule].into_iter().flatten().map(|name| name.as_str());
+        let by = [&refusal.policy, &refusal.rule].into_iter().flatten().map(kt_audit::Label::as_str);
         let by: Vec<&str> = by.filter(|name| *name != refusal.code.as_str()).collect();
         return if by.is_empty() {
             refusal.code.to_string()

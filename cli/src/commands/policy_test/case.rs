@@ -146,7 +146,7 @@ fn difference(
         }
     }
     if let Some(wanted) = &expected.code
-        && let Some(difference) = told("code", wanted, refusal.map_or("none", |refusal| &refusal.code))
+        && let Some(difference) = told("code", wanted, refusal.map_or("none", |refusal| refusal.code))
     {
         return Some(difference);
     }
@@ -180,7 +180,12 @@ fn difference(
 
 /// `messages[0].content` as a JSON Pointer.
 fn pointer(place: &str) -> String {
-    place.split(['.', '[']).map(|part| format!("/{}", part.trim_end_matches(']'))).collect()
+    let mut pointer = String::with_capacity(place.len() + 1);
+    for part in place.split(['.', '[']) {
+        pointer.push('/');
+        pointer.push_str(part.trim_end_matches(']'));
+    }
+    pointer
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(crate) fn recover<F: Fs>(fs: &F) -> Result<Found, OpenError> {
     }
     found.segments.sort_by_key(|segment| segment.name);
     let headers = found.segments.iter().filter_map(|segment| segment.header);
-    found.instance = headers.clone().last().map(|header| header.instance);
+    found.instance = headers.clone().next_back().map(|header| header.instance);
     found.ordinal = headers.map(|header| header.ordinal).max().unwrap_or(0);
     let newest = found.segments.last().map_or(0, |segment| segment.name.number);
     found.next_segment = newest.saturating_add(1);

@@ -194,6 +194,6 @@ impl Best {
         } else {
             (self.enforced, self.enforced_rule)
         };
-        Self { score, rule, enforced, enforced_rule }
+        Self { score, enforced, rule, enforced_rule }
     }
 }

@@ -68,12 +68,6 @@ impl Memory {
     pub(super) fn canonical(&self) -> &Canonical {
         &self.canonical
     }
-
-    /// How many ideas were found in all views of the last text.
-    #[cfg(test)]
-    pub(super) fn work(&self) -> usize {
-        self.work
-    }
 }
 
 /// How one pack wants texts to be read.
@@ -312,7 +306,7 @@ fn by_origin(weight: f32, origin: Origin) -> f32 {
 
 /// Overlapping windows are one, named by the stronger.
 fn merge(windows: &mut Vec<Window>) {
-    windows.sort_by(|a, b| (a.span.start, a.span.end, a.rule).cmp(&(b.span.start, b.span.end, b.rule)));
+    windows.sort_by_key(|a| (a.span.start, a.span.end, a.rule));
     let mut kept = 0_usize;
     for at in 0..windows.len() {
         let Some(window) = windows.get(at).cloned() else { break };

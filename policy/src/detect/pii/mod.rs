@@ -289,16 +289,16 @@ fn check(settings: &PiiDetector, problems: &mut Vec<Problem>) {
         }
     }
     let Redaction { marker_format, custom_markers, .. } = &settings.redaction;
-    if let MarkerFormat::Template(text) = marker_format {
-        if !text.contains("{entity}") {
-            problem(
-                "redaction.marker_format".to_owned(),
-                Severity::Error,
-                ProblemKind::UnknownName,
-                format!("marker format `{text}` is not known"),
-                "use `label`, `asterisks`, `partial`, or a text that holds `{entity}`",
-            );
-        }
+    if let MarkerFormat::Template(text) = marker_format
+        && !text.contains("{entity}")
+    {
+        problem(
+            "redaction.marker_format".to_owned(),
+            Severity::Error,
+            ProblemKind::UnknownName,
+            format!("marker format `{text}` is not known"),
+            "use `label`, `asterisks`, `partial`, or a text that holds `{entity}`",
+        );
     }
     for (entity, marker) in custom_markers {
         let path = || format!("redaction.custom_markers.{entity}");

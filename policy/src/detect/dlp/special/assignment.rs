@@ -80,7 +80,7 @@ enum Promise {
 fn judge(name: &[u8]) -> Option<Promise> {
     let lower = name.to_ascii_lowercase();
     let harmless = |word: &&str| lower.windows(word.len()).any(|part| part == word.as_bytes());
-    if HARMLESS.iter().any(|word| harmless(&word)) {
+    if HARMLESS.iter().any(harmless) {
         return None;
     }
     let mut promise = None;
@@ -259,7 +259,7 @@ fn names_something(value: &[u8]) -> bool {
             && (part.len() - letters <= 2 || letters == 0)
             && (part.iter().all(|b| !b.is_ascii_uppercase()) || part.iter().all(|b| !b.is_ascii_lowercase()))
     };
-    let names = parts.len() >= 2 && parts.iter().all(|part| one_case(part)) && entropy(value) < 1100;
+    let names = parts.len() >= 2 && parts.iter().all(one_case) && entropy(value) < 1100;
     let camel = value.iter().all(u8::is_ascii_alphabetic) && !is_jumbled(value);
     let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"]
         .iter()
