@@ -65,7 +65,7 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
     match Arc::clone(&shared.slots).try_acquire_owned() {
         Ok(slot) => exchange.hold(slot),
         Err(_) => return refuse(exchange, GatewayError::Busy).await,
-    };
+    }
     if let Err(error) = exchange.identify(request.headers()) {
         return refuse(exchange, error).await;
     }
