@@ -311,7 +311,7 @@ class Demo:
             say(f"   {line}")
         copy = self.work / "audit-copy"
         shutil.copytree(self.audit_dir, copy)
-        segment = max(copy.rglob("*.seg"), key=lambda path: path.stat().st_size)
+        segment = max(copy.rglob("*.ktseg"), key=lambda path: path.stat().st_size)
         data = bytearray(segment.read_bytes())
         data[len(data) // 2] ^= 1
         segment.write_bytes(data)

@@ -53,13 +53,26 @@ pub fn check(source: &[u8], options: &LintOptions<'_>) -> Checked {
     let (partial, mut findings) = pack::read::read(source);
     let Some(partial) = partial else { return Checked { pack: None, parsed: None, findings } };
     let (compiled, problems) = compile::compile(&partial.parsed);
-    let mut later = problems;
+    let mut later = no_echo(&findings, problems);
     later.extend(lint::lint(&partial.parsed, compiled.as_ref(), options));
     later.retain(|finding| !partial.lost.iter().any(|lost| is_hearsay(finding, lost)));
     findings.extend(later);
     diag::sort(&mut findings);
     let is_valid = !findings.iter().any(Diagnostic::is_error);
     Checked { pack: compiled.filter(|_| is_valid), parsed: Some(partial.parsed), findings }
+}
+
+/// Leaves out what a detector says of a list in which the reader found the same thing twice already.
+fn no_echo(found: &[Diagnostic], problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let list = |path: &str| path.rsplit_once('[').map(|(list, _)| list.to_owned());
+    let said: Vec<_> = found
+        .iter()
+        .filter(|finding| finding.code == codes::DUPLICATE_NAME)
+        .map(|finding| list(&finding.path))
+        .collect();
+    let is_echo =
+        |problem: &Diagnostic| problem.code == codes::DUPLICATE_NAME && said.contains(&list(&problem.path));
+    problems.into_iter().filter(|problem| !is_echo(problem)).collect()
 }
 
 /// Whether a finding of a later stage rests on a part of the pack that could not be read: a place in a list that lost

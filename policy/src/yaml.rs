@@ -261,17 +261,18 @@ impl Builder<'_> {
         frame.depth = frame.depth.max(depth);
         match &mut frame.content {
             Content::List(items) => items.push(node),
-            Content::Map { entries, key } => match key.take() {
-                Some((key, key_span)) => entries.push(Entry { key, key_span, value: node }),
-                None => {
-                    let written = match node.value {
-                        Value::Text(text) => text,
-                        // As it is written: `409`, `true`, `1.0`, `{a: b}`.
-                        _ => self.source.slice(node.span).to_owned(),
-                    };
-                    *key = Some((written, node.span));
+            Content::Map { entries, key } => {
+                if let Some((key, key_span)) = key.take() {
+                    entries.push(Entry { key, key_span, value: node });
+                    return;
                 }
-            },
+                let written = match node.value {
+                    Value::Text(text) => text,
+                    // As it is written: `409`, `true`, `1.0`, `{a: b}`.
+                    _ => self.source.slice(node.span).to_owned(),
+                };
+                *key = Some((written, node.span));
+            }
         }
     }
 

@@ -4,6 +4,8 @@
 
 #[path = "../../fuzz/checks/json.rs"]
 mod json;
+#[path = "../../fuzz/checks/pack_parser.rs"]
+mod pack_parser;
 #[path = "../../fuzz/checks/walker.rs"]
 mod walker;
 
@@ -31,12 +33,19 @@ fn the_walker_corpus_passes() {
     each("walker", walker::check);
 }
 
+#[test]
+fn the_pack_corpus_passes() {
+    each("pack_parser", pack_parser::check);
+}
+
 /// A poor man's fuzzer, for machines without the real one: bytes of the corpus changed, dropped and doubled, the same
 /// on every run.
 #[test]
 fn mutations_of_the_corpora_pass() {
     let rounds = std::env::var("KT_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
-    for (corpus, check) in [("json", json::check as fn(&[u8])), ("walker", walker::check)] {
+    for (corpus, check) in
+        [("json", json::check as fn(&[u8])), ("pack_parser", pack_parser::check), ("walker", walker::check)]
+    {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
         let mut files: Vec<_> =
             fs::read_dir(&folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();

@@ -1,6 +1,8 @@
 //! Packs from their bytes to their findings.
 
-use std::{fmt::Write as _, fs, path::Path, time::Instant};
+#![cfg(test)]
+
+use std::{fmt::Write as _, fs, path::Path};
 
 use jiff::Timestamp;
 use kt_policy::{
@@ -89,8 +91,8 @@ fn keys_that_stand_twice_are_all_reported() {
 
 /// One refusal, and quickly: far below the time that building the whole would take.
 fn is_refused(source: &[u8], code: &str) {
-    #[expect(clippy::disallowed_types, reason = "measures work, no runtime here")]
-    let start = Instant::now();
+    #[expect(clippy::disallowed_types, reason = "measures work, there is no runtime here")]
+    let start = std::time::Instant::now();
     let checked = checked(source);
     let took = start.elapsed();
     let codes: Vec<_> = checked.findings.iter().map(|finding| finding.code.to_string()).collect();
@@ -148,7 +150,7 @@ fn json_and_a_byte_order_mark_are_read() {
     let checked = checked(source.as_bytes());
     let unknown = checked.findings.iter().find(|finding| finding.code.to_string() == "KT0101").unwrap();
     let span = unknown.span.unwrap();
-    assert_eq!(&source[span.start..span.end], "\"ówner\"");
+    assert_eq!(source.get(span.start..span.end).unwrap(), "\"ówner\"");
     assert_eq!(LineIndex::new(source.as_bytes()).position(span.start).line, 2);
 }
 
@@ -221,4 +223,45 @@ fn broken_syntax_is_pointed_at() {
         writeln!(all, "{source:?}\n{}", listed(source.as_bytes(), &found)).unwrap();
     }
     insta::assert_snapshot!("syntax", all);
+}
+
+mod any_text {
+    use kt_policy::diag::LineIndex;
+    use proptest::prelude::*;
+
+    /// Pieces that packs are made of, so that most texts get past the scanner.
+    fn piece() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => prop::sample::select(vec![
+                "pack", "policies", "chain", "policy", "rbac", "roles", "name", "version", "providers", "targets",
+                "dlp-filter", "patterns", "regex", "1.0.0", "true", "null", "~", "- ", ": ", "\n", "\n  ", "\n    ",
+                "[", "]", "{", "}", ", ", "'", "\"", "&a ", "*a", "|\n", ">-\n", "# x\n", "\t", "---\n", "<<", "é", "\u{202e}",
+            ])
+            .prop_map(str::to_owned),
+            1 => "\\PC{0,6}",
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
+
+        #[test]
+        fn reading_never_panics_and_places_lie_in_the_source(
+            pieces in prop::collection::vec(piece(), 0..60),
+        ) {
+            let source = pieces.concat();
+            let (parsed, found) = kt_policy::pack::parse(source.as_bytes());
+            prop_assert_eq!(parsed.is_some(), !found.iter().any(kt_policy::diag::Diagnostic::is_error));
+            let index = LineIndex::new(source.as_bytes());
+            for finding in found {
+                if let Some(span) = finding.span {
+                    prop_assert!(source.get(span.start..span.end).is_some(), "{:?}", finding);
+                    let position = index.position(span.start);
+                    let line = std::str::from_utf8(index.line(position.line).unwrap()).unwrap();
+                    prop_assert!(position.column <= line.chars().count() + 2, "{:?}", finding);
+                }
+                prop_assert!(!finding.message.contains(char::is_control), "{:?}", finding);
+            }
+        }
+    }
 }

@@ -86,6 +86,9 @@ impl PiiScanner {
         if settings.healthcare_mode {
             kinds.extend([Kind::MedicalRecord, Kind::HealthInsurance, Kind::Npi]);
         }
+        if kinds.contains(&Kind::Person) {
+            person::warm();
+        }
         let mut rules = Vec::new();
         let mut markers = Vec::new();
         let mut by_kind = [None; Kind::COUNT];

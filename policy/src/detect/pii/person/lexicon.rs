@@ -28,6 +28,15 @@ pub(super) const VERB: u16 = 1 << 10;
 pub(super) const COPULA: u16 = 1 << 11;
 /// The word `name` itself.
 pub(super) const NAME: u16 = 1 << 12;
+/// Begins the name of a place (`San`, `Mount`).
+pub(super) const HEAD: u16 = 1 << 13;
+/// Ends a letter (`regards`), so that the next line is a name.
+pub(super) const CLOSING: u16 = 1 << 14;
+
+const HEADS: &str = "san santa santo sao saint st ste mount mt lake fort ft port puerto los las new cape";
+
+const CLOSINGS: &str = "regards sincerely thanks cheers best yours gruss grusse grussen cordialement saludos atentamente \
+     saluti abracos groet groeten groetjes pozdrawiam halsningar mvh terveisin pozdravem saygilar cumprimentos";
 
 const PARTICLES: &str = "af al ap ben bin binti da das de degli dei del della den der di do dos du e el ibn la le los o \
      san st te ten ter tot van vander vom von y zu zum zur ap";
@@ -66,7 +75,7 @@ static LEXICON: LazyLock<HashMap<&'static str, u16>> = LazyLock::new(|| {
         (COPULAS, COPULA),
     ];
     let mut words: HashMap<&'static str, u16> = HashMap::with_capacity(12_000);
-    for (list, flag) in lists.into_iter().chain([(NAMES, NAME)]) {
+    for (list, flag) in lists.into_iter().chain([(NAMES, NAME), (HEADS, HEAD), (CLOSINGS, CLOSING)]) {
         for word in list.split_whitespace() {
             *words.entry(word).or_default() |= flag;
         }
@@ -88,6 +97,12 @@ const ENDINGS: &[&str] = &[
     "ak", "ik", "ek", "ez", "ues", "eira", "inho", "ucci", "acci", "one", "ato", "ardi", "oni", "ani",
     "elli", "illo", "uzzi",
 ];
+
+/// Reads the lists, so that the first text does not wait for them.
+pub(super) fn warm() {
+    LazyLock::force(&LEXICON);
+    LazyLock::force(&BRANDS);
+}
 
 /// What the folded `word` is known for.
 pub(super) fn look_up(word: &str) -> u16 {

@@ -27,6 +27,11 @@ pub(super) struct Buffers {
     folded: String,
 }
 
+/// Reads the lists of names, so that the first text does not wait for them.
+pub(super) fn warm() {
+    lexicon::warm();
+}
+
 /// Claims the names in `view`, which stands under `key`.
 pub(super) fn find(view: &View<'_>, key: Option<&str>, claims: &mut Claims, buffers: &mut Buffers) {
     let Buffers { words, taken, slots, folded } = buffers;
@@ -61,3 +66,6 @@ pub(super) fn find(view: &View<'_>, key: Option<&str>, claims: &mut Claims, buff
         native::find(view, claims);
     }
 }
+
+#[cfg(test)]
+mod tests;

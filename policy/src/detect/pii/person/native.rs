@@ -554,6 +554,11 @@ fn judge(text: &str, run: &[(usize, usize)], claims: &mut Claims) {
     };
     let Some(first) = (0..run.len()).find(|&n| names(n)) else { return };
     let Some(last) = (0..run.len()).rev().find(|&n| names(n)) else { return };
+    // What stands beside a patronymic is a name, also when no list knows it.
+    let patronymic = folded.iter().position(|w| w.1);
+    let first = patronymic.map_or(first, |at| first.min(at.saturating_sub(1)));
+    let last = patronymic
+        .map_or(last, |at| last.max(if at == first + 1 { (at + 1).min(run.len() - 1) } else { at }));
     let inside = folded.get(first..=last).unwrap_or_default();
     let patronymic = inside.iter().any(|w| w.1);
     let given = inside.iter().any(|w| w.0);

@@ -3,7 +3,8 @@
 use super::{
     super::{found::Kind, view::View},
     lexicon::{
-        self, COMMON, COPULA, FAMILY, GIVEN, LINK, NAME, ORG, PARTICLE, PLACE, STOP, TITLE, TRIGGER, VERB,
+        self, CLOSING, COMMON, COPULA, FAMILY, GIVEN, HEAD, LINK, NAME, ORG, PARTICLE, PLACE, STOP, TITLE,
+        TRIGGER, VERB,
     },
     words::{Gap, Shape, Word},
 };
@@ -69,11 +70,34 @@ impl<'a> Place<'a> {
         self.words.get(self.at.checked_sub(by)?)
     }
 
-    /// Whether a word may stand in a name that has begun.
-    fn fits(word: &Word) -> bool {
+    /// Whether a word may begin a name.
+    fn begins(word: &Word) -> bool {
         match word.shape {
             Shape::Capital => !word.is(STOP | TITLE) || word.known() && !word.is(COMMON | STOP),
             Shape::Upper => word.known() && !word.is(STOP),
+            Shape::Initial => true,
+            Shape::Lower | Shape::Code => false,
+        }
+    }
+
+    /// Whether `word` may go on a name that the place's word began and `before` went on.
+    fn fits(&self, before: &Word, word: &Word) -> bool {
+        let given = self.word(0).is_some_and(|first| first.is(GIVEN) && !first.is(STOP));
+        match word.shape {
+            Shape::Capital => {
+                Self::begins(word)
+                    || given && (word.known() || word.is(TITLE))
+                    || before.is(PARTICLE) && before.shape == Shape::Lower
+            }
+            // Two words in capitals among others; a headline in capitals gives no more than what the lists know.
+            Shape::Upper => {
+                Self::begins(word)
+                    || given
+                        && before.shape == Shape::Upper
+                        && word.end - word.start >= 3
+                        && !word.is(STOP | TRIGGER | ORG)
+                        && self.back(1).is_none_or(|w| w.shape != Shape::Upper)
+            }
             Shape::Initial => true,
             Shape::Lower | Shape::Code => false,
         }
@@ -91,7 +115,9 @@ impl<'a> Place<'a> {
                 return whole;
             }
         }
-        if !Self::fits(first) || (first.is(TITLE | TRIGGER) && !first.known()) {
+        let headed =
+            self.back(1).is_some_and(|w| w.is(HEAD) && w.shape == Shape::Capital && first.gap == Gap::Space);
+        if headed || !Self::begins(first) || (first.is(TITLE | TRIGGER) && !first.known()) {
             return 0;
         }
         let mut count = 1;
@@ -116,7 +142,8 @@ impl<'a> Place<'a> {
                 let second = self.word(ahead + 1);
                 let beyond =
                     if second.is_some_and(|w| w.is(PARTICLE) && w.shape == Shape::Lower) { 2 } else { 1 };
-                let fits = self.word(ahead + beyond).is_some_and(|w| w.gap == Gap::Space && Self::fits(w));
+                let fits =
+                    self.word(ahead + beyond).is_some_and(|w| w.gap == Gap::Space && self.fits(next, w));
                 let alone = matches!(self.view.slice(next.start, next.end), "e" | "y" | "los" | "o");
                 if !fits || alone {
                     break;
@@ -124,7 +151,7 @@ impl<'a> Place<'a> {
                 ahead += beyond;
                 continue;
             }
-            if !Self::fits(next) {
+            if !self.word(ahead - 1).is_some_and(|before| self.fits(before, next)) {
                 break;
             }
             ahead += 1;
@@ -152,9 +179,16 @@ impl<'a> Place<'a> {
         let (Some(last), Some(next)) = (self.word(count - 1), self.word(count)) else { return count };
         let family_only =
             (0..count).all(|n| self.word(n).is_some_and(|w| !w.is(GIVEN) || w.is(FAMILY) || w.is(PARTICLE)));
+        let lead = self.lead();
+        // An unknown word is a given name where a person is expected and a family name came before.
+        let given = next.is(GIVEN)
+            || next.flags == 0
+                && last.is(FAMILY)
+                && lead >= Lead::Strong
+                && self.word(count + 1).is_none_or(|w| w.shape == Shape::Lower);
         if next.gap != Gap::Comma
-            || !next.is(GIVEN)
-            || !Self::fits(next)
+            || !given
+            || !Self::begins(next)
             || next.is(STOP)
             || !family_only
             || last.shape == Shape::Initial
@@ -162,7 +196,6 @@ impl<'a> Place<'a> {
         {
             return count;
         }
-        let lead = self.lead();
         // `Smith, Anna and Peter` is a list; `Contact Smith, Anna.` is a name.
         let inner =
             Place { view: self.view, words: self.words, at: self.at + count, taken: self.taken, slot: None };
@@ -177,7 +210,7 @@ impl<'a> Place<'a> {
         let Some(one) = self.back(1) else { return Lead::None };
         let near = match first.gap {
             Gap::Space | Gap::Sign | Gap::Comma => true,
-            Gap::Line => one.is(TRIGGER) && self.view.slice(one.end, first.start).contains(','),
+            Gap::Line => one.is(TRIGGER | CLOSING) && self.view.slice(one.end, first.start).contains(','),
             Gap::Apart => {
                 let between = self.view.slice(one.end, first.start);
                 one.is(TITLE) && matches!(between, ". " | ".")
@@ -195,6 +228,17 @@ impl<'a> Place<'a> {
             && first.gap != Gap::Line
         {
             return Lead::Certain;
+        }
+        if one.is(CLOSING) && first.gap == Gap::Line {
+            return Lead::Certain;
+        }
+        if one.is(LINK) && first.gap == Gap::Sign {
+            return Lead::Strong;
+        }
+        if one.is(COPULA)
+            && two.is_some_and(|w| w.is(VERB) && matches!(self.view.slice(w.start, w.end), "who" | "Who"))
+        {
+            return Lead::Strong;
         }
         if one.is(COPULA) && (two.is_some_and(|w| w.is(NAME)) || three.is_some_and(|w| w.is(NAME))) {
             return Lead::Certain;
@@ -263,7 +307,13 @@ impl<'a> Place<'a> {
                 (true, false) => 0.7,
                 (false, _) if first.is(FAMILY) && last.is(GIVEN) && plain => 0.7,
                 (false, true) if first.shape == Shape::Initial => 0.65,
-                (false, false) if first.shape == Shape::Initial && full == 1 => 0.45,
+                (false, false) if first.shape == Shape::Initial && full == 1 => {
+                    if first.first {
+                        0.45
+                    } else {
+                        0.5
+                    }
+                }
                 (false, true) if last.is(FAMILY) && !last.is(COMMON) => 0.5,
                 (false, true) => 0.3,
                 (false, false) if known > 0 && plain => 0.45,
@@ -278,11 +328,13 @@ impl<'a> Place<'a> {
         } else {
             0.05
         };
+        if words.get(1..words.len() - 1).unwrap_or_default().iter().any(|w| w.shape == Shape::Initial) {
+            score += 0.35;
+        }
         score += match lead {
             Lead::Against => -0.35,
-            Lead::None => 0.0,
             Lead::Weak if real >= 2 => 0.1,
-            Lead::Weak => 0.0,
+            Lead::None | Lead::Weak => 0.0,
             Lead::Strong if real >= 2 || first.known() => 0.35,
             Lead::Strong => 0.3,
             Lead::Certain => 0.6,
@@ -314,6 +366,11 @@ impl<'a> Place<'a> {
         let next = self.word(words.len());
         let follows = next.filter(|w| w.gap == Gap::Space);
         if self.taken_near(last.end, 3) {
+            score += 0.25;
+        }
+        if next.is_some_and(|w| {
+            w.gap == Gap::Comma && matches!(self.view.slice(w.start, w.end), "who" | "whose" | "aged")
+        }) {
             score += 0.25;
         }
         if let Some(next) = follows {
@@ -370,7 +427,10 @@ impl<'a> Place<'a> {
                 ahead += 1;
                 continue;
             }
-            if next.is(STOP | COMMON | VERB | LINK | ORG | PLACE | TITLE | TRIGGER) || !next.known() {
+            let family = next.is(FAMILY)
+                && (!next.is(COMMON | STOP) || lead >= Lead::Weak && next.flags & (STOP | VERB | LINK) == 0);
+            let given = next.is(GIVEN) && !next.is(COMMON | STOP | VERB | LINK);
+            if !(family || given || self.goes_on_in_lower_case(ahead, lead)) {
                 break;
             }
             ahead += 1;
@@ -381,7 +441,11 @@ impl<'a> Place<'a> {
         let clean = |w: &Word| w.known() && !w.is(COMMON | STOP | PLACE);
         let strong = words.iter().filter(|w| clean(w)).count();
         let long = words.iter().any(|w| clean(w) && w.end - w.start >= 4);
-        let score = if count >= 2 && first.is(GIVEN) && last.is(FAMILY) && strong >= 2 && long {
+        let score = if count >= 2 && first.is(GIVEN) && clean(first) && !last.known() {
+            0.6
+        } else if count >= 2 && lead >= Lead::Weak && first.is(GIVEN) && clean(first) && last.is(FAMILY) {
+            0.7
+        } else if count >= 2 && first.is(GIVEN) && last.is(FAMILY) && strong >= 2 && long {
             0.75
         } else if lead >= Lead::Strong && first.is(GIVEN) && clean(first) && long {
             if count == 1 && lead < Lead::Certain { 0.5 } else { 0.7 }
@@ -390,7 +454,23 @@ impl<'a> Place<'a> {
         } else {
             return None;
         };
-        // An unknown word after a known given name, where a person is expected, is the family name.
         Some(Name { skip: 0, count, score })
+    }
+
+    /// Whether an unknown word after a known given name is the family name: where a person is expected, or before
+    /// what a person does, or beside another finding.
+    fn goes_on_in_lower_case(&self, ahead: usize, lead: Lead) -> bool {
+        let (Some(first), Some(next)) = (self.word(0), self.word(ahead)) else { return false };
+        let word = self.view.slice(next.start, next.end);
+        let ordinary = ["ly", "ing", "ed", "tion", "ment"].iter().any(|end| word.ends_with(end));
+        let given = first.is(GIVEN) && !first.is(COMMON | STOP | PLACE) && first.end - first.start >= 4;
+        let before_verb =
+            self.word(ahead + 1).is_some_and(|w| w.gap == Gap::Space && w.is(VERB) && w.is(STOP | VERB));
+        ahead == 1
+            && given
+            && next.flags == 0
+            && word.len() >= 4
+            && !ordinary
+            && (lead >= Lead::Strong || before_verb || self.taken_near(next.end, 3))
     }
 }
