@@ -78,9 +78,8 @@ impl Chunked {
                 let digit = char::from(byte).to_digit(16).unwrap_or_default();
                 Self::Size { size: size * 16 + u64::from(digit), digits: digits + 1 }
             }
-            (Self::Size { size, digits: 1.. }, b'\r') => Self::SizeLf { size },
+            (Self::Size { size, digits: 1.. } | Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
             (Self::Size { size, digits: 1.. }, b';') => Self::Extension { size, bytes: 0 },
-            (Self::Extension { size, .. }, b'\r') => Self::SizeLf { size },
             (Self::Extension { size, bytes }, b'\t' | 0x20..=0x7e) if bytes < MAX_EXTENSION => {
                 Self::Extension { size, bytes: bytes + 1 }
             }

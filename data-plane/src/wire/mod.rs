@@ -5,8 +5,8 @@
 //! same bytes differently are how requests are smuggled, so the guard reads a smaller language than hyper does:
 //! whatever it clears, hyper frames in the same way.
 //!
-//! How: [`Guarded`] wraps the accepted connection. Bytes of a head are held back until the head is complete and
-//! judged ([`head`]); bodies are followed by length or by chunk ([`chunked`]) so that the next head is found where it
+//! How: `Guarded` wraps the accepted connection. Bytes of a head are held back until the head is complete and
+//! judged (`head`); bodies are followed by length or by chunk (`chunked`) so that the next head is found where it
 //! really starts, on kept-alive and pipelined connections too. A head that is refused is replaced by a request of the
 //! guard's own that carries the fault in a header that no client can send (a head that holds it is refused): the
 //! service answers it in its turn, with a proper error, a record and `connection: close`; the bytes behind it are

@@ -23,7 +23,12 @@ const ROLES: &str = "rbac:\n  roles:\n    analyst:\n      allowed_models: [datab
 const TOKEN: &str = "dapi0123456789abcdef0123456789abcdef";
 
 fn governed() -> Pack {
-    Pack::llama().chat(MIXTRAL).chat(LLAMA_405B).chain(&["pii-detector", "dlp-filter", "audit-logger"]).policy(REDACTING).policy(BLOCKING)
+    Pack::llama()
+        .chat(MIXTRAL)
+        .chat(LLAMA_405B)
+        .chain(&["pii-detector", "dlp-filter", "audit-logger"])
+        .policy(REDACTING)
+        .policy(BLOCKING)
 }
 
 fn with_roles() -> Pack {
@@ -36,8 +41,14 @@ async fn an_allowed_request_passes_byte_for_byte() {
     let body = format!(
         "{{ \"messages\" :[ {{\"role\":\"user\",\"content\":\"say: gr\\u00fc\\u00dfe\"}}],\n\"temperature\":1e-1,\"model\":\"{LLAMA}\" }}"
     );
-    let response =
-        world.client.post(world.url(CHAT)).header("content-type", "application/json").body(body.clone()).send().await.unwrap();
+    let response = world
+        .client
+        .post(world.url(CHAT))
+        .header("content-type", "application/json")
+        .body(body.clone())
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["x-keeptrusts-verdict"], "allow");
     assert_eq!(response.headers()["x-keeptrusts-pack"], "test@1.0.0");
@@ -66,7 +77,10 @@ async fn personal_data_is_redacted_before_it_goes_up() {
 async fn a_secret_is_blocked_with_rule_and_place_and_without_a_retry() {
     let world = World::plan(&governed()).audit().start().await;
     let mut body = chat(LLAMA, "hello");
-    body["messages"].as_array_mut().unwrap().push(json!({"role": "user", "content": format!("my token is {TOKEN}")}));
+    body["messages"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"role": "user", "content": format!("my token is {TOKEN}")}));
     let answer = world.post(CHAT, &body).await;
     assert_eq!(answer.status, 409);
     assert_eq!(answer.header("x-should-retry"), Some("false"));
@@ -86,7 +100,8 @@ async fn a_secret_is_blocked_with_rule_and_place_and_without_a_retry() {
     assert!(!serde_json::to_string(&records).unwrap().contains(TOKEN));
     let metrics = world.metrics().await;
     assert!(
-        metrics.contains("policy_evaluations_total{policy=\"dlp-filter\",result=\"block\",mode=\"enforce\"} 1"),
+        metrics
+            .contains("policy_evaluations_total{policy=\"dlp-filter\",result=\"block\",mode=\"enforce\"} 1"),
         "{metrics}"
     );
 }
@@ -126,14 +141,18 @@ async fn observing_changes_nothing_and_is_recorded() {
     assert!(world.fake.requests()[0].text().contains(TOKEN));
     let records = read(&world.path("audit"));
     assert!(
-        closed(&records[1]).outcomes.iter().any(|outcome| matches!(outcome.outcome, Outcome::Observed { would: Some(_) })),
+        closed(&records[1])
+            .outcomes
+            .iter()
+            .any(|outcome| matches!(outcome.outcome, Outcome::Observed { would: Some(_) })),
         "{records:?}"
     );
 }
 
 #[tokio::test]
 async fn a_role_decides_which_models_may_be_used() {
-    let keys = keys(&[("a", "ann", &["analyst"]), ("s", "sam", &["data-scientist"]), ("x", "xi", &["unknown"])]);
+    let keys =
+        keys(&[("a", "ann", &["analyst"]), ("s", "sam", &["data-scientist"]), ("x", "xi", &["unknown"])]);
     let world = World::plan(&with_roles()).keys(&keys.file).audit().start().await;
     let [analyst, scientist, unknown] = [&keys.secrets[0], &keys.secrets[1], &keys.secrets[2]];
     let ask = async |key: &str, model: &str| {
@@ -148,10 +167,18 @@ async fn a_role_decides_which_models_may_be_used() {
     assert_eq!(ask(analyst, "no-such-model").await, "404 model_not_found");
 
     let models = |answer: Value| -> Vec<String> {
-        answer["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
+        answer["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|model| model["id"].as_str().unwrap().to_owned())
+            .collect()
     };
     let list = async |key: &str| {
-        crate::world::Answer::of(world.client.get(world.url("/v1/models")).bearer_auth(key).send().await.unwrap()).await
+        crate::world::Answer::of(
+            world.client.get(world.url("/v1/models")).bearer_auth(key).send().await.unwrap(),
+        )
+        .await
     };
     assert_eq!(models(list(analyst).await.json()), [LLAMA]);
     assert_eq!(models(list(scientist).await.json()), [LLAMA, MIXTRAL, LLAMA_405B]);
@@ -189,7 +216,10 @@ async fn a_fallback_is_used_by_those_who_may_and_passed_over_for_others() {
     let records = read(&world.path("audit"));
     let attempts = &closed(records.last().unwrap()).attempts;
     assert_eq!(attempts.len(), 2);
-    assert_eq!((attempts[1].target.id.as_str(), attempts[1].skipped.as_deref()), (MIXTRAL, Some("model_not_allowed")));
+    assert_eq!(
+        (attempts[1].target.id.as_str(), attempts[1].skipped.as_deref()),
+        (MIXTRAL, Some("model_not_allowed"))
+    );
 }
 
 #[tokio::test]
@@ -219,13 +249,17 @@ async fn an_alias_is_resolved_and_named() {
 
 #[tokio::test]
 async fn every_endpoint_goes_to_its_path() {
-    let pack = Pack::llama()
-        .target("databricks-bge-large-en", "embedding", "")
-        .target("fake-external-openai", "responses", "");
+    let pack = Pack::llama().target("databricks-bge-large-en", "embedding", "").target(
+        "fake-external-openai",
+        "responses",
+        "",
+    );
     let world = World::start(&pack).await;
-    let embedding = world.post("/v1/embeddings", &json!({"model": "databricks-bge-large-en", "input": "hello"})).await;
+    let embedding =
+        world.post("/v1/embeddings", &json!({"model": "databricks-bge-large-en", "input": "hello"})).await;
     assert_eq!(embedding.json()["data"][0]["embedding"].as_array().unwrap().len(), 1024);
-    let response = world.post("/v1/responses", &json!({"model": "fake-external-openai", "input": "say: hello"})).await;
+    let response =
+        world.post("/v1/responses", &json!({"model": "fake-external-openai", "input": "say: hello"})).await;
     assert_eq!(response.status, 200, "{}", response.text);
     let paths: Vec<String> = world.fake.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["/serving-endpoints/embeddings", "/serving-endpoints/responses"]);
@@ -245,7 +279,8 @@ async fn a_large_prompt_is_judged_too() {
 
 #[tokio::test]
 async fn a_pack_with_findings_is_refused_with_all_of_them() {
-    let yaml = Pack::llama().yaml().replace("provider:", "provder:").replace("chain: []", "chain: [nonsense]");
+    let yaml =
+        Pack::llama().yaml().replace("provider:", "provder:").replace("chain: []", "chain: [nonsense]");
     let error = World::plan_yaml(&yaml).try_start().await.err().unwrap();
     let kt_data_plane::StartError::Pack(kt_data_plane::PackFault::Findings { findings, .. }) = error else {
         panic!("not refused for its findings")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use kt_tests::fake_databricks::Outcome;
+use kt_tests::fake_databricks::{Builder, Outcome};
 use serde_json::Value;
 
 use crate::world::{LLAMA, Pack, World, chat, within};
@@ -48,13 +48,13 @@ async fn the_bytes_of_a_stream_pass_unchanged() {
         "fake-stream-huge-event",
         "fake-stream-no-done",
     ] {
-        let world = World::plan(&target(model)).fake(|fake| fake.counted_ids()).start().await;
+        let world = World::plan(&target(model)).fake(Builder::counted_ids).start().await;
         let response = world.stream(model, "say: grüße 🦀 und mehr").await;
         assert_eq!(response.status(), 200, "{model}");
         assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/event-stream"));
         let through = response.bytes().await.unwrap();
         // The same, straight from a fake of its own.
-        let other = World::plan(&target(model)).fake(|fake| fake.counted_ids()).start().await;
+        let other = World::plan(&target(model)).fake(Builder::counted_ids).start().await;
         let mut body = chat(model, "say: grüße 🦀 und mehr");
         body["stream"] = true.into();
         let direct = other

@@ -15,7 +15,7 @@ fn request(extra: &str, body: &str) -> String {
 
 /// The status lines of the answers in `text`.
 fn statuses(text: &str) -> Vec<&str> {
-    text.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
+    text.split("HTTP/1.1 ").skip(1).filter_map(|rest| rest.get(..3)).collect()
 }
 
 #[tokio::test]

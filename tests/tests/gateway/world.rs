@@ -24,7 +24,6 @@ pub(crate) struct Pack {
     policy: String,
     targets: String,
     providers: String,
-    more: String,
 }
 
 impl Pack {
@@ -37,7 +36,6 @@ impl Pack {
             policy: String::new(),
             targets: String::new(),
             providers: String::new(),
-            more: String::new(),
         }
     }
 
@@ -91,12 +89,6 @@ impl Pack {
         self
     }
 
-    /// More keys of the document.
-    pub(crate) fn more(mut self, yaml: &str) -> Self {
-        self.more.push_str(&indented(yaml, 0));
-        self
-    }
-
     pub(crate) fn yaml(&self) -> String {
         let mut yaml =
             format!("pack:\n  name: test\n  version: 1.0.{}\n  enabled: true\npolicies:\n", self.version);
@@ -116,7 +108,6 @@ impl Pack {
         yaml.push_str("providers:\n  targets:\n");
         yaml.push_str(&self.targets);
         yaml.push_str(&self.providers);
-        yaml.push_str(&self.more);
         yaml
     }
 }

@@ -135,6 +135,9 @@ options! {
     /// Seconds between two requests of a connection. Default 120.
     #[arg(value_name = "SECONDS")]
     idle_timeout_seconds: Option<u64> = "KEEPTRUSTS_GATEWAY_IDLE_TIMEOUT_SECONDS";
+    /// Seconds for a caller to take anything of an answer that is being written. Default 60.
+    #[arg(value_name = "SECONDS")]
+    stall_timeout_seconds: Option<u64> = "KEEPTRUSTS_GATEWAY_STALL_TIMEOUT_SECONDS";
     /// Milliseconds for the content policies of one request; see --fail-mode. Default 2000.
     #[arg(value_name = "MILLISECONDS")]
     policy_timeout_ms: Option<u64> = "KEEPTRUSTS_GATEWAY_POLICY_TIMEOUT_MS";
@@ -218,6 +221,7 @@ impl Options {
                 head: seconds(self.head_timeout_seconds, defaults.timeouts.head),
                 body: seconds(self.body_timeout_seconds, defaults.timeouts.body),
                 idle: seconds(self.idle_timeout_seconds, defaults.timeouts.idle),
+                stall: seconds(self.stall_timeout_seconds, defaults.timeouts.stall),
                 policy: self.policy_timeout_ms.map_or(defaults.timeouts.policy, Duration::from_millis),
                 drain: seconds(self.drain_timeout_seconds, defaults.timeouts.drain),
                 drain_delay: seconds(self.drain_delay_seconds, defaults.timeouts.drain_delay),
