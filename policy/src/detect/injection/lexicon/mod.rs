@@ -102,7 +102,9 @@ impl Lexicon {
         let mut words = BTreeSet::new();
         let mut tokens = Tokens::default();
         let mut canonical = Canonical::default();
-        for table in TABLES {
+        for (index, table) in TABLES.iter().enumerate() {
+            // The English words come first; by index, since the address of a constant is not one.
+            let is_english = index == 0;
             for &(concept, entries) in *table {
                 for entry in entries.split(';').flat_map(|entry| expand(entry.trim())) {
                     canonical.fill(&entry.replace('*', ""), FOLDING);
@@ -111,7 +113,7 @@ impl Lexicon {
                     if let Some(pattern) = pattern(&tokens.buffer, stars) {
                         plain.insert((pattern, concept));
                     }
-                    if std::ptr::eq(*table, en::WORDS) && !stars[0] {
+                    if is_english && !stars[0] {
                         words.extend(
                             tokens.buffer.split(' ').filter(|word| word.len() > 2).map(str::to_owned),
                         );
