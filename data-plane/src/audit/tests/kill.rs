@@ -28,6 +28,7 @@ fn a_killed_process_has_lost_no_acknowledged_record() {
     let dir = tempfile::tempdir().unwrap();
     let mut acked = HashSet::new();
     for round in 0..KILLS {
+        let enough = usize::try_from(150 + 97 * round).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([NAME, "--exact", "--nocapture"])
             .env(DIR, dir.path())
@@ -37,7 +38,6 @@ fn a_killed_process_has_lost_no_acknowledged_record() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let enough = 150 + 97 * round as usize;
         let ids =
             |line: String| -> Option<u64> { line.strip_prefix("acked ")?.strip_suffix(" .")?.parse().ok() };
         acked.extend(lines.by_ref().filter_map(ids).take(enough));
@@ -46,7 +46,7 @@ fn a_killed_process_has_lost_no_acknowledged_record() {
         acked.extend(lines.filter_map(ids));
         child.wait().unwrap();
     }
-    let (_, log) = open(dir.path(), Settings::default()).unwrap();
+    let (_, log) = open(dir.path(), &Settings::default()).unwrap();
     drop(log);
 
     let mut opens = HashSet::new();
@@ -82,7 +82,7 @@ fn victim(dir: &Path, first: u64) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     runtime.block_on(async {
-        let (handle, _log) = open(dir, settings).unwrap();
+        let (handle, _log) = open(dir, &settings).unwrap();
         let next = Arc::new(AtomicU64::new(first));
         let mut tasks = JoinSet::new();
         for task in 0..16 {

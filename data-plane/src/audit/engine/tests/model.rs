@@ -174,10 +174,8 @@ impl World {
 
     fn sync(&mut self) {
         let now = self.now;
-        let now_safe = match sync(self.engine(), now) {
-            true if !self.disk.is_dead() => Safe::Synced,
-            _ => Safe::Doubtful,
-        };
+        let synced = sync(self.engine(), now) && !self.disk.is_dead();
+        let now_safe = if synced { Safe::Synced } else { Safe::Doubtful };
         self.oracle.doubtful |= now_safe == Safe::Doubtful;
         for (_, safe) in &mut self.oracle.acked {
             if *safe == Safe::Written {
