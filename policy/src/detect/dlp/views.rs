@@ -101,14 +101,25 @@ impl Reading {
 /// The text without invisible characters, line continuations and joined strings, with escapes (`\u0064`, `%64`,
 /// `&#100;`) and look-alike letters replaced. `None` when that is the text itself.
 pub(super) fn plain(text: &str) -> Option<Reading> {
+    const MARKS: Set = Set::NONE.one(b'\\').one(b'%').one(b'&').one(b'"').one(b'\'').one(b'=');
     let bytes = text.as_bytes();
+    // Ordinary texts hold none of this, which is told at the speed of memory.
+    let marked = !text.is_ascii()
+        || memchr::memchr3(b'\\', b'%', b'&', bytes).is_some()
+        || memchr::memchr(b'+', bytes).is_some()
+        || [&b"\"\n"[..], b"'\n", b"\"\r", b"'\r", b"\" . \"", b"' . '", b"=\n", b"=\r", b"=3D", b"=3d"]
+            .iter()
+            .any(|joint| memchr::memmem::find(bytes, joint).is_some());
+    if !marked {
+        return None;
+    }
     let mut reading: Option<Reading> = None;
     let (mut done, mut place) = (0, 0);
-    while let Some(&byte) = bytes.get(place) {
-        if byte.is_ascii() && !matches!(byte, b'\\' | b'%' | b'&' | b'"' | b'\'' | b'=') {
-            place += 1;
-            continue;
-        }
+    while let Some(ahead) =
+        bytes.get(place..).and_then(|rest| rest.iter().position(|byte| !byte.is_ascii() || MARKS.has(*byte)))
+    {
+        place += ahead;
+        let byte = at(bytes, place);
         let Some((len, with)) = undo(text, place) else {
             place += if byte.is_ascii() { 1 } else { char_len(text, place) };
             continue;

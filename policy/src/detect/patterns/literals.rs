@@ -173,9 +173,7 @@ impl Prefixes {
 fn prefixes(hir: &Hir) -> Prefixes {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Prefixes::empty(),
-        HirKind::Literal(literal) => {
-            Prefixes { alternatives: vec![literal.0.to_ascii_lowercase()], exact: true }.tidied()
-        }
+        HirKind::Literal(literal) => Prefixes { alternatives: vec![folded(&literal.0)], exact: true }.tidied(),
         HirKind::Class(class) => members(class),
         HirKind::Repetition(repetition) => {
             if repetition.min == 0 {
@@ -217,6 +215,21 @@ fn prefixes(hir: &Hir) -> Prefixes {
     }
 }
 
+/// The letters beyond ASCII that match an ASCII one in any case: long s and the sign for kelvin. Literals and the texts
+/// in which they are looked for have the ASCII letter in their place, so that `(?i)ssk` has one literal, not eight.
+pub(super) const ODD_LETTERS: [(&str, &str); 2] = [("\u{17f}", "s"), ("\u{212a}", "k")];
+
+fn folded(literal: &[u8]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(literal) else { return literal.to_ascii_lowercase() };
+    let mut text = text.to_ascii_lowercase();
+    for (odd, plain) in ODD_LETTERS {
+        if text.contains(odd) {
+            text = text.replace(odd, plain);
+        }
+    }
+    text.into_bytes()
+}
+
 fn members(class: &Class) -> Prefixes {
     let mut alternatives: Vec<Vec<u8>> = Vec::new();
     let mut add = |bytes: Vec<u8>| {
@@ -228,7 +241,7 @@ fn members(class: &Class) -> Prefixes {
     let few = match class {
         Class::Unicode(class) => class.iter().all(|range| {
             (range.start()..=range.end())
-                .all(|c| add(c.to_ascii_lowercase().to_string().into_bytes()))
+                .all(|c| add(folded(c.encode_utf8(&mut [0; 4]).as_bytes())))
         }),
         Class::Bytes(class) => {
             class.iter().all(|range| (range.start()..=range.end()).all(|b| add(vec![b.to_ascii_lowercase()])))
