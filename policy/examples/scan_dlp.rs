@@ -107,7 +107,11 @@ fn benign(size: usize) -> String {
     text
 }
 
-#[expect(clippy::disallowed_types, clippy::cast_precision_loss, reason = "measures work, there is no runtime here")]
+#[expect(
+    clippy::disallowed_types,
+    clippy::cast_precision_loss,
+    reason = "measures work, there is no runtime here"
+)]
 fn speed(mib: usize, only_built_in: bool) -> Result<(), Box<dyn Error>> {
     let text = benign(mib << 20);
     let chunks: Vec<&str> = pieces(&text, 4096);
@@ -168,7 +172,9 @@ fn speed(mib: usize, only_built_in: bool) -> Result<(), Box<dyn Error>> {
         max_distance: distance,
         ..none.clone()
     };
-    for (name, fuzzy, distance) in [("terms", false, 0), ("terms, 1 mistake", true, 1), ("terms, 2 mistakes", true, 2)] {
+    for (name, fuzzy, distance) in
+        [("terms", false, 0), ("terms, 1 mistake", true, 1), ("terms, 2 mistakes", true, 2)]
+    {
         let few = measure(&format!("{name}, 10"), &terms(10, fuzzy, distance))?;
         let many = measure(&format!("{name}, 1000"), &terms(1000, fuzzy, distance))?;
         println!("{:<32} {:>8.2}x", "", many / few);

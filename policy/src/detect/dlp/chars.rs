@@ -99,9 +99,7 @@ pub(super) fn opens(bytes: &[u8], place: usize) -> bool {
     }
     let Some(second) = place.checked_sub(2) else { return false };
     let escape = at(bytes, second) == b'\\' && matches!(last, b'n' | b'r' | b't');
-    let percent = Set::HEX.has(last)
-        && Set::HEX.has(at(bytes, second))
-        && before(bytes, second) == b'%';
+    let percent = Set::HEX.has(last) && Set::HEX.has(at(bytes, second)) && before(bytes, second) == b'%';
     // The end of a terminal's colour sequence.
     let colour = last == b'm' && {
         let start = run_back(bytes, place - 1, Set::DIGIT.one(b';'), 12);
@@ -147,8 +145,11 @@ pub(super) fn entropy(value: &[u8]) -> u32 {
     if len == 0 {
         return 0;
     }
-    let sum: u64 =
-        counts.iter().filter(|count| **count > 0).map(|&count| u64::from(count) * u64::from(log2(count))).sum();
+    let sum: u64 = counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|&count| u64::from(count) * u64::from(log2(count)))
+        .sum();
     log2(len).saturating_sub(u32::try_from(sum / u64::from(len)).unwrap_or(u32::MAX))
 }
 
@@ -161,16 +162,65 @@ fn log2(value: u32) -> u32 {
 
 /// Texts that stand where a secret would stand. Lower case, looked for anywhere in a value.
 const STAND_INS: [&str; 14] = [
-    "example", "placeholder", "your_", "your-", "yourtoken", "yourkey", "yoursecret", "yourpassword", "change_me",
-    "changeme", "redacted", "replace_", "replace-", "insert_",
+    "example",
+    "placeholder",
+    "your_",
+    "your-",
+    "yourtoken",
+    "yourkey",
+    "yoursecret",
+    "yourpassword",
+    "change_me",
+    "changeme",
+    "redacted",
+    "replace_",
+    "replace-",
+    "insert_",
 ];
 
 /// Whole values that are nobody's secret. Lower case.
 const COMMON: [&str; 41] = [
-    "password", "passwd", "pass", "pwd", "secret", "test", "testing", "admin", "root", "user", "username", "token",
-    "key", "apikey", "api_key", "foo", "bar", "foobar", "dummy", "sample", "none", "null", "true", "false",
-    "undefined", "hidden", "mypassword", "mysecret", "my_secret", "my-secret", "supersecret", "super_secret",
-    "super-secret", "hunter2", "guest", "postgres", "default", "string", "open sesame", "credentials", "letmein",
+    "password",
+    "passwd",
+    "pass",
+    "pwd",
+    "secret",
+    "test",
+    "testing",
+    "admin",
+    "root",
+    "user",
+    "username",
+    "token",
+    "key",
+    "apikey",
+    "api_key",
+    "foo",
+    "bar",
+    "foobar",
+    "dummy",
+    "sample",
+    "none",
+    "null",
+    "true",
+    "false",
+    "undefined",
+    "hidden",
+    "mypassword",
+    "mysecret",
+    "my_secret",
+    "my-secret",
+    "supersecret",
+    "super_secret",
+    "super-secret",
+    "hunter2",
+    "guest",
+    "postgres",
+    "default",
+    "string",
+    "open sesame",
+    "credentials",
+    "letmein",
 ];
 
 /// Whether a value is a stand-in for a secret rather than one.
@@ -187,9 +237,11 @@ fn is_template(value: &[u8]) -> bool {
     let name = value.get(1..).is_some_and(|rest| {
         !rest.is_empty() && rest.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'_')
     });
-    let pairs = value.windows(2).any(|pair| matches!(pair, b"${" | b"{{" | b"}}" | b"%(" | b"$(" | b"%s" | b"#{"));
+    let pairs =
+        value.windows(2).any(|pair| matches!(pair, b"${" | b"{{" | b"}}" | b"%(" | b"$(" | b"%s" | b"#{"));
     let dots = value.windows(3).any(|three| matches!(three, b"..." | b"***")) || holds(value, "\u{2026}");
-    let angle = first == b'<' || value.last() == Some(&b'>') || (first == b'[' && value.last() == Some(&b']'));
+    let angle =
+        first == b'<' || value.last() == Some(&b'>') || (first == b'[' && value.last() == Some(&b']'));
     let braces = first == b'{' && value.last() == Some(&b'}');
     (first == b'$' && name) || pairs || dots || angle || braces
 }

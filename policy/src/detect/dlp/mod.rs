@@ -126,9 +126,15 @@ impl DlpScanner {
         let secrets = SecretScanner::new(wanted);
 
         let broken = problems.iter().any(|problem| problem.severity == Severity::Error);
-        let scanner = patterns
-            .filter(|_| !broken)
-            .map(|patterns| Self { rules, markers, patterns, terms, first_term, secrets, builtin_rules });
+        let scanner = patterns.filter(|_| !broken).map(|patterns| Self {
+            rules,
+            markers,
+            patterns,
+            terms,
+            first_term,
+            secrets,
+            builtin_rules,
+        });
         (scanner, problems)
     }
 }
@@ -180,9 +186,9 @@ fn compile_patterns(
     detect_ids: &[String],
     problems: &mut Vec<Problem>,
 ) -> Option<PatternSet> {
-    let named =
-        settings.patterns.iter().map(|pattern| (pattern.name.as_str(), pattern.regex.as_str()));
-    let unnamed = detect_ids.iter().map(String::as_str).zip(settings.detect_patterns.iter().map(String::as_str));
+    let named = settings.patterns.iter().map(|pattern| (pattern.name.as_str(), pattern.regex.as_str()));
+    let unnamed =
+        detect_ids.iter().map(String::as_str).zip(settings.detect_patterns.iter().map(String::as_str));
     let sources: Vec<PatternSource<'_>> = named
         .chain(unnamed)
         .map(|(id, regex)| PatternSource { id, regex, case_insensitive: false })

@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use super::{
     builtin::Builtin,
+    chars::{Set, at, before, closes, opens, run_back},
     shapes::{SHAPES, Shape},
     special::{self, SPECIALS, Special},
     views::{self, MAX_DEPTH, Reading},
@@ -28,7 +29,37 @@ impl<'a> View<'a> {
         self.text.as_bytes()
     }
 
-    /// Whether something was left out at `place`, so that a token may begin or end there.
+    /// Where the run of `set` that ends at `to` begins, at most `most` bytes before, and not before a seam.
+    pub(super) fn run_back(&self, to: usize, set: Set, most: usize) -> usize {
+        let start = run_back(self.bytes(), to, set, most);
+        let next = self.seams.partition_point(|seam| *seam < to);
+        let seam = next.checked_sub(1).and_then(|index| self.seams.get(index));
+        let start = seam.map_or(start, |seam| start.max(*seam));
+        // The letter of an escape such as `\n` is not part of what follows.
+        let escape =
+            before(self.bytes(), start) == b'\\' && matches!(at(self.bytes(), start), b'n' | b'r' | b't');
+        if escape && start < to { start + 1 } else { start }
+    }
+
+    /// Ends to try for a token that was read from `start` to `end`: `end`, then earlier seams.
+    pub(super) fn ends(&self, start: usize, end: usize) -> impl Iterator<Item = usize> {
+        let first = self.seams.partition_point(|seam| *seam <= start);
+        let last = self.seams.partition_point(|seam| *seam < end);
+        let seams = self.seams.get(first..last).unwrap_or_default();
+        std::iter::once(end).chain(seams.iter().rev().take(4).copied())
+    }
+
+    /// Whether a token can begin at `place`.
+    pub(super) fn opens(&self, place: usize) -> bool {
+        opens(self.bytes(), place) || self.seam(place)
+    }
+
+    /// Whether a token can end at `place`.
+    pub(super) fn closes(&self, place: usize) -> bool {
+        closes(self.bytes(), place) || self.seam(place)
+    }
+
+    /// Whether lines were put together at `place`, so that a token may begin or end there.
     pub(super) fn seam(&self, place: usize) -> bool {
         self.seams.binary_search(&place).is_ok()
     }
@@ -67,7 +98,8 @@ pub(super) struct SecretScanner {
 #[derive(Clone, Copy)]
 enum Matcher {
     Shape(&'static Shape),
-    Special(&'static Special),
+    /// With its place among the special ones.
+    Special(&'static Special, usize),
 }
 
 impl SecretScanner {
@@ -75,13 +107,18 @@ impl SecretScanner {
     pub(super) fn new(mut wanted: Vec<Builtin>) -> Option<Self> {
         wanted.sort_unstable();
         wanted.dedup();
-        let mut by_literal: std::collections::BTreeMap<String, Vec<Matcher>> = std::collections::BTreeMap::new();
+        let mut by_literal: std::collections::BTreeMap<String, Vec<Matcher>> =
+            std::collections::BTreeMap::new();
         for shape in SHAPES.iter().filter(|shape| wanted.contains(&shape.kind)) {
             by_literal.entry(shape.text.to_ascii_lowercase()).or_default().push(Matcher::Shape(shape));
         }
-        for special in SPECIALS.iter().filter(|special| special.kinds.iter().any(|kind| wanted.contains(kind))) {
+        let asked = |special: &&Special| special.kinds.iter().any(|kind| wanted.contains(kind));
+        for (index, special) in SPECIALS.iter().filter(asked).enumerate() {
             for literal in special.literals {
-                by_literal.entry(literal.to_ascii_lowercase()).or_default().push(Matcher::Special(special));
+                by_literal
+                    .entry(literal.to_ascii_lowercase())
+                    .or_default()
+                    .push(Matcher::Special(special, index));
             }
         }
         if by_literal.is_empty() {
@@ -105,7 +142,12 @@ impl SecretScanner {
             && self.wanted.contains(&Builtin::GenericSecret)
             && special::names_and_holds_secret(key, text)
         {
-            found.push(Found { kind: Builtin::GenericSecret, start: 0, end: text.len(), source: Source::Text });
+            found.push(Found {
+                kind: Builtin::GenericSecret,
+                start: 0,
+                end: text.len(),
+                source: Source::Text,
+            });
         }
         if !found.is_empty() {
             found.retain(|hit| hit.start < hit.end && self.wanted.contains(&hit.kind));
@@ -117,18 +159,19 @@ impl SecretScanner {
     fn reading(&self, view: View<'_>, depth: usize, raw: bool, out: &mut dyn FnMut(Found)) {
         self.matches(view, out);
         let text = view.text;
-        let inner = |reading: &Reading, depth: usize, raw: bool, source: Source, out: &mut dyn FnMut(Found)| {
-            let view = View { text: &reading.text, seams: &reading.seams };
-            let mut mapped = |hit: Found| {
-                let (start, end) = reading.origin(hit.start, hit.end);
-                out(Found { start, end, source: source.max(hit.source), ..hit });
+        let inner =
+            |reading: &Reading, depth: usize, raw: bool, source: Source, out: &mut dyn FnMut(Found)| {
+                let view = View { text: &reading.text, seams: &reading.seams };
+                let mut mapped = |hit: Found| {
+                    let (start, end) = reading.origin(hit.start, hit.end);
+                    out(Found { start, end, source: source.max(hit.source), ..hit });
+                };
+                if depth < MAX_DEPTH {
+                    self.reading(view, depth, raw, &mut mapped);
+                } else {
+                    self.matches(view, &mut mapped);
+                }
             };
-            if depth < MAX_DEPTH {
-                self.reading(view, depth, raw, &mut mapped);
-            } else {
-                self.matches(view, &mut mapped);
-            }
-        };
         if raw && let Some(plain) = views::plain(text) {
             inner(&plain, depth + 1, false, Source::Decoded, out);
         }
@@ -140,6 +183,7 @@ impl SecretScanner {
     }
 
     fn matches(&self, view: View<'_>, out: &mut dyn FnMut(Found)) {
+        let mut until = [0_usize; SPECIALS.len()];
         for hit in self.literals.find_overlapping_iter(view.text) {
             let Some(matchers) = self.matchers.get(hit.pattern().as_usize()) else { continue };
             for matcher in matchers {
@@ -149,7 +193,16 @@ impl SecretScanner {
                             out(Found { kind: shape.kind, start: hit.start(), end, source: Source::Text });
                         }
                     }
-                    Matcher::Special(special) => (special.find)(&view, hit.start(), hit.end(), out),
+                    Matcher::Special(special, index) => {
+                        // What lies within a finding of the same matcher is not read again.
+                        let Some(until) = until.get_mut(*index) else { continue };
+                        if hit.start() >= *until {
+                            (special.find)(&view, hit.start(), hit.end(), &mut |found| {
+                                *until = found.end.max(*until);
+                                out(found);
+                            });
+                        }
+                    }
                 }
             }
         }
@@ -196,8 +249,7 @@ fn settle_group(group: &[Found], settled: &mut Vec<Found>) {
         (vague(hit.kind), hit.source, usize::MAX - (hit.end - hit.start), hit.start, hit.kind)
     });
     for hit in order {
-        let same =
-            kept.iter_mut().find(|known| known.kind == hit.kind && overlap(known, &hit));
+        let same = kept.iter_mut().find(|known| known.kind == hit.kind && overlap(known, &hit));
         if let Some(known) = same {
             // The same secret, of which another reading shows more (an address that a line break cuts).
             if hit.source == Source::Decoded && known.start >= hit.start && known.end <= hit.end {

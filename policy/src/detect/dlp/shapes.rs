@@ -2,7 +2,7 @@
 
 use super::{
     builtin::Builtin,
-    chars::{Set, at, closes, entropy, is_random, opens, run},
+    chars::{Set, at, entropy, is_random, run},
     scan::View,
 };
 
@@ -48,7 +48,12 @@ use Part::{Maybe, Run, Text};
 
 const GITLAB_ROUTED: &[Part] = &[
     Run(Set::URL64, 20, 300),
-    Maybe(&[Text("."), Run(Set::HEX_LOWER.and(Set::LOWER), 2, 2), Text("."), Run(Set::LOWER.and(Set::DIGIT), 7, 9)]),
+    Maybe(&[
+        Text("."),
+        Run(Set::HEX_LOWER.and(Set::LOWER), 2, 2),
+        Text("."),
+        Run(Set::LOWER.and(Set::DIGIT), 7, 9),
+    ]),
 ];
 const HEX32: &[Part] = &[Run(Set::HEX, 32, 32)];
 const HEX64: &[Part] = &[Run(Set::HEX_LOWER, 64, 64)];
@@ -59,21 +64,22 @@ const VAULT: &[Part] = &[Run(Set::URL64, 24, 300)];
 
 /// Every format. The lengths are those that the issuers document or that public samples show.
 pub(super) static SHAPES: &[Shape] = &[
-    shape(Builtin::DatabricksToken, "dapi", &[
-        Run(Set::HEX, 32, 32),
-        Maybe(&[Text("-"), Run(Set::DIGIT, 1, 1)]),
-    ]),
+    shape(
+        Builtin::DatabricksToken,
+        "dapi",
+        &[Run(Set::HEX, 32, 32), Maybe(&[Text("-"), Run(Set::DIGIT, 1, 1)])],
+    ),
     shape(Builtin::DatabricksToken, "dose", HEX32),
     shape(Builtin::GithubToken, "ghp_", GITHUB),
     shape(Builtin::GithubToken, "gho_", GITHUB),
     shape(Builtin::GithubToken, "ghu_", GITHUB),
     shape(Builtin::GithubToken, "ghs_", GITHUB),
     shape(Builtin::GithubToken, "ghr_", GITHUB),
-    shape(Builtin::GithubToken, "github_pat_", &[
-        Run(Set::ALNUM, 22, 22),
-        Text("_"),
-        Run(Set::ALNUM, 59, 251),
-    ]),
+    shape(
+        Builtin::GithubToken,
+        "github_pat_",
+        &[Run(Set::ALNUM, 22, 22), Text("_"), Run(Set::ALNUM, 59, 251)],
+    ),
     shape(Builtin::GitlabToken, "glpat-", GITLAB_ROUTED),
     shape(Builtin::GitlabToken, "glptt-", &[Run(Set::HEX_LOWER, 40, 40)]),
     shape(Builtin::GitlabToken, "gldt-", GITLAB_ROUTED),
@@ -120,30 +126,31 @@ pub(super) static SHAPES: &[Shape] = &[
     shape(Builtin::NewrelicKey, "NRII-", &[Run(Set::URL64, 32, 32)]),
     shape(Builtin::NewrelicKey, "NRJS-", &[Run(Set::HEX_LOWER, 19, 19)]),
     shape(Builtin::GrafanaToken, "glsa_", &[Run(Set::ALNUM, 32, 32), Text("_"), Run(Set::HEX, 8, 8)]),
-    shape(Builtin::GrafanaToken, "glc_", &[
-        Run(Set::BASE64, 32, 400),
-        Maybe(&[Run(Set::BASE64.one(b'=').without(b'/'), 1, 3)]),
-    ]),
+    shape(
+        Builtin::GrafanaToken,
+        "glc_",
+        &[Run(Set::BASE64, 32, 400), Maybe(&[Run(Set::BASE64.one(b'=').without(b'/'), 1, 3)])],
+    ),
     shape(Builtin::LinearKey, "lin_api_", &[Run(Set::ALNUM, 40, 40)]),
     shape(Builtin::LinearKey, "lin_oauth_", HEX64),
     shape(Builtin::NotionToken, "ntn_", &[Run(Set::ALNUM, 46, 46)]),
     cased(Builtin::NotionToken, "secret_", &[Run(Set::ALNUM, 43, 43)]),
     shape(Builtin::DockerPat, "dckr_pat_", &[Run(Set::URL64, 27, 27)]),
     shape(Builtin::DockerPat, "dckr_oat_", &[Run(Set::URL64, 27, 32)]),
-    shape(Builtin::PostmanKey, "PMAK-", &[
-        Run(Set::HEX, 24, 24),
-        Text("-"),
-        Run(Set::HEX, 34, 34),
-    ]),
+    shape(Builtin::PostmanKey, "PMAK-", &[Run(Set::HEX, 24, 24), Text("-"), Run(Set::HEX, 34, 34)]),
     shape(Builtin::DopplerToken, "dp.pt.", DOPPLER),
     shape(Builtin::DopplerToken, "dp.ct.", DOPPLER),
     shape(Builtin::DopplerToken, "dp.sa.", DOPPLER),
     shape(Builtin::DopplerToken, "dp.scim.", DOPPLER),
     shape(Builtin::DopplerToken, "dp.audit.", DOPPLER),
-    shape(Builtin::DopplerToken, "dp.st.", &[
-        Maybe(&[Run(Set::LOWER.and(Set::DIGIT).one(b'_').one(b'-'), 2, 35), Text(".")]),
-        Run(Set::ALNUM, 40, 44),
-    ]),
+    shape(
+        Builtin::DopplerToken,
+        "dp.st.",
+        &[
+            Maybe(&[Run(Set::LOWER.and(Set::DIGIT).one(b'_').one(b'-'), 2, 35), Text(".")]),
+            Run(Set::ALNUM, 40, 44),
+        ],
+    ),
     shape(Builtin::SentryToken, "sntryu_", HEX64),
     shape(Builtin::SentryToken, "sntrys_eyJ", &[Run(Set::BASE64.one(b'=').one(b'_'), 60, 600)]),
     shape(Builtin::PulumiToken, "pul-", &[Run(Set::HEX_LOWER, 40, 40)]),
@@ -164,19 +171,18 @@ pub(super) static SHAPES: &[Shape] = &[
     shape(Builtin::DynatraceToken, "dt0s16.", DYNATRACE),
 ];
 
-const DYNATRACE: &[Part] =
-    &[Run(Set::UPPER_DIGIT, 8, 24), Text("."), Run(Set::UPPER_DIGIT, 64, 64)];
+const DYNATRACE: &[Part] = &[Run(Set::UPPER_DIGIT, 8, 24), Text("."), Run(Set::UPPER_DIGIT, 64, 64)];
 
 impl Shape {
     /// The end of the token of this format whose text stands at `start`.
     pub(super) fn end(&self, view: &View<'_>, start: usize) -> Option<usize> {
         let bytes = view.bytes();
         let body = start + self.text.len();
-        if bytes.get(start..body)? != self.text.as_bytes() || !(opens(bytes, start) || view.seam(start)) {
+        if bytes.get(start..body)? != self.text.as_bytes() || !view.opens(start) {
             return None;
         }
         let end = follow(view, body, self.parts)?;
-        if !(closes(bytes, end) || view.seam(end)) {
+        if !view.closes(end) {
             return None;
         }
         let value = bytes.get(body..end)?;
@@ -201,13 +207,14 @@ pub(super) fn follow(view: &View<'_>, from: usize, parts: &[Part]) -> Option<usi
     for part in parts {
         match part {
             Part::Run(set, least, most) => {
-                let end = run(bytes, place, *set, *most);
+                let mut end = run(bytes, place, *set, *most);
                 if end - place < *least {
                     return None;
                 }
                 // Longer than the format allows: another kind of thing.
                 if end - place == *most && set.has(at(bytes, end)) && !view.seam(end) {
-                    return None;
+                    // Unless the next line was put behind it.
+                    end = view.ends(place, end).skip(1).find(|seam| seam - place >= *least)?;
                 }
                 place = end;
             }
@@ -232,5 +239,5 @@ pub(super) fn follow(view: &View<'_>, from: usize, parts: &[Part]) -> Option<usi
 
 fn closes_maybe(view: &View<'_>, end: usize) -> bool {
     // Within a format more may follow; only a letter or digit right behind an optional part of digits forbids it.
-    !Set::DIGIT.has(at(view.bytes(), end.wrapping_sub(1))) || closes(view.bytes(), end) || view.seam(end)
+    !Set::DIGIT.has(at(view.bytes(), end.wrapping_sub(1))) || view.closes(end)
 }

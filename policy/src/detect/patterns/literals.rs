@@ -96,7 +96,8 @@ fn best(hir: &Hir) -> Option<Vec<Literal>> {
                     keep_better(&mut found, shift(inner));
                 }
                 min = min.saturating_add(part.properties().minimum_len().unwrap_or(0));
-                max = max.and_then(|max| part.properties().maximum_len().and_then(|len| max.checked_add(len)));
+                max =
+                    max.and_then(|max| part.properties().maximum_len().and_then(|len| max.checked_add(len)));
             }
         }
         HirKind::Alternation(branches) => {
@@ -119,12 +120,9 @@ fn at_start(parts: &[&Hir]) -> Vec<Literal> {
         if !set.exact {
             break;
         }
-        set = set.followed_by(prefixes(part));
+        set = set.followed_by(&prefixes(part));
     }
-    set.alternatives
-        .into_iter()
-        .map(|bytes| Literal { bytes, min_offset: 0, max_offset: Some(0) })
-        .collect()
+    set.alternatives.into_iter().map(|bytes| Literal { bytes, min_offset: 0, max_offset: Some(0) }).collect()
 }
 
 /// What matches begin with: one of `alternatives`. When `exact`, that is all that they consist of.
@@ -142,7 +140,7 @@ impl Prefixes {
         Self { alternatives: vec![Vec::new()], exact: false }
     }
 
-    fn followed_by(self, next: Self) -> Self {
+    fn followed_by(self, next: &Self) -> Self {
         if !self.exact {
             return self;
         }
@@ -173,7 +171,9 @@ impl Prefixes {
 fn prefixes(hir: &Hir) -> Prefixes {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Prefixes::empty(),
-        HirKind::Literal(literal) => Prefixes { alternatives: vec![folded(&literal.0)], exact: true }.tidied(),
+        HirKind::Literal(literal) => {
+            Prefixes { alternatives: vec![folded(&literal.0)], exact: true }.tidied()
+        }
         HirKind::Class(class) => members(class),
         HirKind::Repetition(repetition) => {
             if repetition.min == 0 {
@@ -185,7 +185,7 @@ fn prefixes(hir: &Hir) -> Prefixes {
                 if !set.exact {
                     return set;
                 }
-                set = set.followed_by(one());
+                set = set.followed_by(&one());
             }
             Prefixes { exact: set.exact && repetition.max == Some(repetition.min), ..set }
         }
@@ -196,7 +196,7 @@ fn prefixes(hir: &Hir) -> Prefixes {
                 if !set.exact {
                     break;
                 }
-                set = set.followed_by(prefixes(part));
+                set = set.followed_by(&prefixes(part));
             }
             set
         }
@@ -240,8 +240,7 @@ fn members(class: &Class) -> Prefixes {
     };
     let few = match class {
         Class::Unicode(class) => class.iter().all(|range| {
-            (range.start()..=range.end())
-                .all(|c| add(folded(c.encode_utf8(&mut [0; 4]).as_bytes())))
+            (range.start()..=range.end()).all(|c| add(folded(c.encode_utf8(&mut [0; 4]).as_bytes())))
         }),
         Class::Bytes(class) => {
             class.iter().all(|range| (range.start()..=range.end()).all(|b| add(vec![b.to_ascii_lowercase()])))

@@ -73,7 +73,10 @@ pub struct PatternSet {
     /// Expressions without a literal, in one automaton.
     shared: Option<Shared>,
     /// Lazy automata by thread: they stay warm from one text to the next.
-    caches: Pool<Caches, Box<dyn Fn() -> Caches + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>>,
+    caches: Pool<
+        Caches,
+        Box<dyn Fn() -> Caches + Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe>,
+    >,
 }
 
 struct Wanted {
@@ -123,13 +126,18 @@ impl PatternSet {
                 MAX_PATTERNS,
                 error(
                     ProblemKind::PatternTooLarge,
-                    format!("pattern `{}` is one of {}, the limit is {MAX_PATTERNS}", first.id, sources.len()),
+                    format!(
+                        "pattern `{}` is one of {}, the limit is {MAX_PATTERNS}",
+                        first.id,
+                        sources.len()
+                    ),
                     Some("join patterns with `|`, or list plain words as `blocked_terms`"),
                 ),
             ));
         }
         for (index, source) in sources.iter().enumerate().take(MAX_PATTERNS) {
-            let compiled = parse(source).and_then(|hir| Ok((Matcher::new(&hir).map_err(|()| too_large(source))?, hir)));
+            let compiled =
+                parse(source).and_then(|hir| Ok((Matcher::new(&hir).map_err(|()| too_large(source))?, hir)));
             let (matcher, hir) = match compiled {
                 Ok(compiled) => compiled,
                 Err(problem) => {
@@ -161,9 +169,13 @@ impl PatternSet {
                         path: String::new(),
                         severity: Severity::Warning,
                         kind: ProblemKind::PatternWithoutLiteral,
-                        message: format!("pattern `{}` has no fixed text of two characters or more", source.id),
+                        message: format!(
+                            "pattern `{}` has no fixed text of two characters or more",
+                            source.id
+                        ),
                         help: Some(
-                            "each text is searched for it in full; a fixed word in it makes the search cheap".to_owned(),
+                            "each text is searched for it in full; a fixed word in it makes the search cheap"
+                                .to_owned(),
                         ),
                     },
                 ));
@@ -175,21 +187,21 @@ impl PatternSet {
         if problems.iter().any(|(_, problem)| problem.severity == Severity::Error) {
             return (None, problems);
         }
-        match Self::assemble(matchers, &literals, &without) {
-            Ok(set) => (Some(set), problems),
-            Err(()) => {
-                let id = sources.first().map_or("", |source| source.id);
-                problems.push((
-                    0,
-                    error(
-                        ProblemKind::PatternTooLarge,
-                        format!("the fixed texts of `{id}` and the patterns after it are too many for one automaton"),
-                        None,
+        let set = Self::assemble(matchers, &literals, &without).ok();
+        if set.is_none() {
+            let id = sources.first().map_or("", |source| source.id);
+            problems.push((
+                0,
+                error(
+                    ProblemKind::PatternTooLarge,
+                    format!(
+                        "the fixed texts of `{id}` and the patterns after it are too many for one automaton"
                     ),
-                ));
-                (None, problems)
-            }
+                    None,
+                ),
+            ));
         }
+        (set, problems)
     }
 
     fn assemble(
@@ -256,7 +268,12 @@ impl PatternSet {
 
     /// Calls `out(index, start, end)` for the matches of every expression: byte offsets on character borders, not
     /// empty, by expression in order of their start and without overlaps.
-    pub fn find_all(&self, text: &str, scratch: &mut PatternScratch, out: &mut impl FnMut(usize, usize, usize)) {
+    pub fn find_all(
+        &self,
+        text: &str,
+        scratch: &mut PatternScratch,
+        out: &mut impl FnMut(usize, usize, usize),
+    ) {
         scratch.candidates.clear();
         scratch.whole.clear();
         self.collect(text, scratch);
@@ -486,9 +503,9 @@ fn syntax_problem(id: &str, cause: &regex_syntax::Error) -> Problem {
                 ast::ErrorKind::UnsupportedLookAround => Some(
                     "look-ahead and look-behind are not supported, so that search time is bounded: match what stands around, or use `\\b`",
                 ),
-                ast::ErrorKind::UnsupportedBackreference => {
-                    Some("back references are not supported, so that search time is bounded: write the text out")
-                }
+                ast::ErrorKind::UnsupportedBackreference => Some(
+                    "back references are not supported, so that search time is bounded: write the text out",
+                ),
                 ast::ErrorKind::NestLimitExceeded(_) => Some("nest fewer groups and repetitions"),
                 _ => None,
             };

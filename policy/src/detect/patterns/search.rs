@@ -267,7 +267,9 @@ impl Matcher {
             start.saturating_add(FREE_LOOK).saturating_add(budget.left)
         };
         let failed = Run { end: None, stop: text.len(), spent: false };
-        let Ok(mut state) = self.forward.start_state_forward(&mut cache.forward, &input) else { return failed };
+        let Ok(mut state) = self.forward.start_state_forward(&mut cache.forward, &input) else {
+            return failed;
+        };
         let mut at = start;
         while let Some(&byte) = bytes.get(at) {
             let Ok(next) = self.forward.next_state(&mut cache.forward, state, byte) else { return failed };
@@ -370,9 +372,7 @@ fn automaton<'a>(
 
 fn lazy(nfa: NFA, kind: MatchKind) -> Result<dfa::DFA, ()> {
     dfa::DFA::builder()
-        .configure(
-            dfa::Config::new().match_kind(kind).cache_capacity(CACHE).skip_cache_capacity_check(true),
-        )
+        .configure(dfa::Config::new().match_kind(kind).cache_capacity(CACHE).skip_cache_capacity_check(true))
         .build_from_nfa(nfa)
         .map_err(|_| ())
 }

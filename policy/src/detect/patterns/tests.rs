@@ -35,7 +35,9 @@ fn problems(regex: &str) -> Vec<String> {
     let (_, problems) = PatternSet::compile(&[source]);
     problems
         .into_iter()
-        .map(|(_, p)| format!("{:?} {:?}: {} / {}", p.severity, p.kind, p.message, p.help.unwrap_or_default()))
+        .map(|(_, p)| {
+            format!("{:?} {:?}: {} / {}", p.severity, p.kind, p.message, p.help.unwrap_or_default())
+        })
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        chars::{Set, at, before, classes, closes, entropy, has_word, holds, is_random, is_stand_in, run, run_back},
+        chars::{Set, at, before, classes, entropy, has_word, holds, is_random, is_stand_in, run},
         scan::{Found, View},
     },
     found,
@@ -17,14 +17,50 @@ const MAX_VALUE: usize = 256;
 
 /// Words for secrets that a name can end in. Lower case.
 const WORDS: [&str; 19] = [
-    "password", "passwd", "pwd", "passphrase", "secret", "token", "apikey", "api_key", "api-key", "accesskey",
-    "access_key", "access-key", "authkey", "auth_key", "privatekey", "private_key", "credential", "encryption_key",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "accesskey",
+    "access_key",
+    "access-key",
+    "authkey",
+    "auth_key",
+    "privatekey",
+    "private_key",
+    "credential",
+    "encryption_key",
     "signing_key",
 ];
 /// What may follow the word in a name without changing what the value is.
 const TAILS: [&str; 22] = [
-    "", "s", "key", "value", "val", "text", "string", "str", "prod", "production", "dev", "stage", "staging", "live",
-    "main", "primary", "secondary", "admin", "root", "db", "plain", "raw",
+    "",
+    "s",
+    "key",
+    "value",
+    "val",
+    "text",
+    "string",
+    "str",
+    "prod",
+    "production",
+    "dev",
+    "stage",
+    "staging",
+    "live",
+    "main",
+    "primary",
+    "secondary",
+    "admin",
+    "root",
+    "db",
+    "plain",
+    "raw",
 ];
 /// Names of things that are no secrets though a word for one stands in them.
 const HARMLESS: [&str; 10] =
@@ -41,15 +77,14 @@ enum Promise {
 
 fn judge(name: &[u8]) -> Option<Promise> {
     let lower = name.to_ascii_lowercase();
-    let harmless = |word: &&str| {
-        lower.windows(word.len()).any(|part| part == word.as_bytes())
-    };
-    if HARMLESS.iter().any(|word| harmless(&word)) {
+    if HARMLESS.iter().any(|word| holds(name, word)) {
         return None;
     }
     let mut promise = None;
     for word in WORDS {
-        let Some(place) = lower.windows(word.len()).rposition(|part| part == word.as_bytes()) else { continue };
+        let Some(place) = lower.windows(word.len()).rposition(|part| part == word.as_bytes()) else {
+            continue;
+        };
         let tail: Vec<u8> = lower
             .get(place + word.len()..)
             .unwrap_or_default()
@@ -86,9 +121,10 @@ pub(super) fn generic(view: &View<'_>, start: usize, after: usize, out: &mut dyn
         _ => 0,
     };
     let Some(mut place) = operator(bytes, name_end + quoted_name) else { return };
-    let name_start = run_back(bytes, start, NAME, MAX_NAME);
+    let name_start = view.run_back(start, NAME, MAX_NAME);
     let Some(name) = bytes.get(name_start..name_end) else { return };
-    let name = name.get(name.iter().take_while(|byte| matches!(byte, b'-' | b'.')).count()..).unwrap_or_default();
+    let name =
+        name.get(name.iter().take_while(|byte| matches!(byte, b'-' | b'.')).count()..).unwrap_or_default();
     let name_start = name_end - name.len();
     let Some(promise) = judge(name) else { return };
 
@@ -103,11 +139,14 @@ pub(super) fn generic(view: &View<'_>, start: usize, after: usize, out: &mut dyn
         let value_start = place + escaped + 1;
         let window = view.text.get(value_start..).unwrap_or_default().as_bytes();
         let window = window.get(..window.len().min(MAX_VALUE)).unwrap_or_default();
-        let Some(len) = window.iter().position(|byte| *byte == quote || matches!(byte, b'\n' | b'\r')) else { return };
+        let Some(len) = window.iter().position(|byte| *byte == quote || matches!(byte, b'\n' | b'\r')) else {
+            return;
+        };
         if at(bytes, value_start + len) != quote {
             return;
         }
-        let value_end = value_start + len - usize::from(escaped == 1 && before(bytes, value_start + len) == b'\\');
+        let value_end =
+            value_start + len - usize::from(escaped == 1 && before(bytes, value_start + len) == b'\\');
         (value_start, value_end, value_start + len + 1)
     } else {
         const BARE: Set = Set::NONE
@@ -129,7 +168,9 @@ pub(super) fn generic(view: &View<'_>, start: usize, after: usize, out: &mut dyn
         let value_end = run(bytes, place, BARE, MAX_VALUE);
         let value_end = if before(bytes, value_end) == b'.' { value_end - 1 } else { value_end };
         // Code that computes a value, or a text that goes on.
-        if matches!(at(bytes, value_end), b'(' | b'[' | b'{' | b'<' | b'"' | b'\'' | b'\\') && quoted_name == 0 {
+        if matches!(at(bytes, value_end), b'(' | b'[' | b'{' | b'<' | b'"' | b'\'' | b'\\')
+            && quoted_name == 0
+        {
             return;
         }
         (place, value_end, value_end)
@@ -151,7 +192,8 @@ pub(super) fn generic(view: &View<'_>, start: usize, after: usize, out: &mut dyn
         promise == Promise::Strong && value.len() >= 8 && is_secret(value, promise) && is_bare_secret(value)
     };
     if fits {
-        let quote_before = usize::from(quoted_name > 0 && matches!(before(bytes, name_start), b'"' | b'\'' | b'`'));
+        let quote_before =
+            usize::from(quoted_name > 0 && matches!(before(bytes, name_start), b'"' | b'\'' | b'`'));
         out(found(Builtin::GenericSecret, name_start - quote_before, end));
     }
 }
@@ -183,7 +225,8 @@ fn is_secret(value: &[u8], promise: Promise) -> bool {
                 || kinds == 2 && (digits || is_jumbled(value)) && value.len() >= 10 && bits >= 640
         }
         Promise::Weak => {
-            kinds >= 3 && value.len() >= 10 && bits >= 640 || kinds == 2 && digits && value.len() >= 20 && bits >= 720
+            kinds >= 3 && value.len() >= 10 && bits >= 640
+                || kinds == 2 && digits && value.len() >= 20 && bits >= 720
         }
     }
 }
@@ -213,10 +256,19 @@ fn names_something(value: &[u8]) -> bool {
             && (part.len() - letters <= 2 || letters == 0)
             && (part.iter().all(|b| !b.is_ascii_uppercase()) || part.iter().all(|b| !b.is_ascii_lowercase()))
     };
-    let names = parts.len() >= 2 && parts.iter().all(|part| one_case(part)) && entropy(value) < 1100;
+    let names = parts.len() >= 2 && parts.iter().all(one_case) && entropy(value) < 1100;
     let camel = value.iter().all(u8::is_ascii_alphabetic) && !is_jumbled(value);
-    let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"].iter().any(|p| value.starts_with(p));
-    address || path || uuid || names || camel || digest || holds(value, "os.environ") || holds(value, "process.env")
+    let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"]
+        .iter()
+        .any(|p| value.starts_with(p));
+    address
+        || path
+        || uuid
+        || names
+        || camel
+        || digest
+        || holds(value, "os.environ")
+        || holds(value, "process.env")
 }
 
 /// Letters whose case changes more often than in names such as `userPasswordField`.
@@ -231,14 +283,15 @@ fn is_jumbled(value: &[u8]) -> bool {
 /// `fastly_token=` and 32 characters: the whole assignment.
 pub(super) fn fastly(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if Set::ALNUM.has(before(bytes, start)) {
+    if !view.opens(start) {
         return;
     }
     let name_end = run(bytes, after, Set::URL64, 24);
     let name = bytes.get(after..name_end).unwrap_or_default();
-    if !["token", "key"].iter().any(|word| {
-        name.len() >= word.len() && has_word(bytes, name_end - word.len(), word)
-    }) {
+    if !["token", "key"]
+        .iter()
+        .any(|word| name.len() >= word.len() && has_word(bytes, name_end - word.len(), word))
+    {
         return;
     }
     let quoted_name = usize::from(matches!(at(bytes, name_end), b'"' | b'\''));
@@ -251,7 +304,7 @@ pub(super) fn fastly(view: &View<'_>, start: usize, after: usize, out: &mut dyn 
         end = value + 32;
     }
     let secret = bytes.get(value..end).unwrap_or_default();
-    if secret.len() != 32 || !is_random(secret) || !(closes(bytes, end) || view.seam(end)) {
+    if secret.len() != 32 || !is_random(secret) || !view.closes(end) {
         return;
     }
     let quote = before(bytes, value);

@@ -3,7 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        chars::{Set, at, before, closes, has_word, is_random, run, run_back},
+        chars::{Set, at, before, has_word, is_random, run, run_back},
         scan::{Found, View},
     },
     found,
@@ -11,7 +11,8 @@ use super::{
 };
 
 /// What stands in a connection string, apart from its separators.
-const VALUE: Set = Set::BASE64.one(b'=').one(b':').one(b'.').one(b'-').one(b'_').one(b'%').one(b'?').one(b'&');
+const VALUE: Set =
+    Set::BASE64.one(b'=').one(b':').one(b'.').one(b'-').one(b'_').one(b'%').one(b'?').one(b'&');
 
 /// Names that a storage connection string can begin with.
 const NAMES: [&str; 6] = [
@@ -32,7 +33,8 @@ pub(super) fn storage_key(view: &View<'_>, start: usize, after: usize, out: &mut
     let mut end = run(bytes, digits, Set::NONE.one(b'='), 2);
     let formed = matches!((digits - value, end - digits), (86, 2) | (43, 1));
     let Some(secret) = bytes.get(value..digits) else { return };
-    if !formed || (!connection && secret.len() != 86) || !is_random(secret) || Set::BASE64.has(at(bytes, end)) {
+    if !formed || (!connection && secret.len() != 86) || !is_random(secret) || Set::BASE64.has(at(bytes, end))
+    {
         return;
     }
     if !connection {
@@ -42,10 +44,7 @@ pub(super) fn storage_key(view: &View<'_>, start: usize, after: usize, out: &mut
     // The whole connection string: named parts before and after the key.
     let earliest = run_back(bytes, start, VALUE.one(b';'), 1024);
     let first = (earliest..=start)
-        .find(|&place| {
-            NAMES.iter().any(|name| has_word(bytes, place, name))
-                && !Set::ALNUM.has(before(bytes, place))
-        })
+        .find(|&place| NAMES.iter().any(|name| has_word(bytes, place, name)) && view.opens(place))
         .unwrap_or(start);
     while at(bytes, end) == b';' && Set::LETTER.has(at(bytes, end + 1)) {
         let name = run(bytes, end + 1, Set::ALNUM, 64);
@@ -69,12 +68,14 @@ pub(super) fn client_secret(view: &View<'_>, mark: usize, after: usize, out: &mu
     if bytes.get(mark..after) != Some(b"Q~")
         || !head.iter().all(|byte| BODY.has(*byte))
         || !before(bytes, mark).is_ascii_digit()
-        || (BODY.has(before(bytes, start)) && !view.seam(start))
+        || matches!(before(bytes, start), b'.' | b'~' | b'-' | b'_')
+        || !view.opens(start)
     {
         return;
     }
     let mut end = run(bytes, after, BODY, 36);
-    if let Some(seam) = (31..=34).rev().map(|len| after + len).find(|&place| place < end && view.seam(place)) {
+    if let Some(seam) = (31..=34).rev().map(|len| after + len).find(|&place| place < end && view.seam(place))
+    {
         end = seam;
     }
     // A full stop behind it ends a sentence.
@@ -89,7 +90,8 @@ pub(super) fn client_secret(view: &View<'_>, mark: usize, after: usize, out: &mu
 
 /// A query with a version (`sv=`) and a signature (`sig=`).
 pub(super) fn sas(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
-    const QUERY: Set = Set::URL64.one(b'=').one(b'&').one(b'%').one(b':').one(b'.').one(b'+').one(b'/').one(b',');
+    const QUERY: Set =
+        Set::URL64.one(b'=').one(b'&').one(b'%').one(b':').one(b'.').one(b'+').one(b'/').one(b',');
     let bytes = view.bytes();
     if Set::WORD.has(before(bytes, start)) {
         return;
@@ -117,10 +119,10 @@ pub(super) fn sas(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnM
         (query..start).find(|&place| has_word(bytes, place, "sv=20") && !Set::WORD.has(before(bytes, place)))
     };
     let Some(from) = from else { return };
-    let versioned = bytes
-        .get(from..end)
-        .is_some_and(|part| part.windows(3).any(|three| three == b"sv=") && part.windows(3).any(|three| three == b"se="));
-    if versioned && closes(bytes, end) {
+    let versioned = bytes.get(from..end).is_some_and(|part| {
+        part.windows(3).any(|three| three == b"sv=") && part.windows(3).any(|three| three == b"se=")
+    });
+    if versioned && view.closes(end) {
         out(found(Builtin::AzureSas, from, end));
     }
 }

@@ -1,6 +1,9 @@
 //! Blocks: private keys, service account files, authorization headers.
 
-use base64::{Engine as _, alphabet, engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig}};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 
 use super::{
     super::{
@@ -30,7 +33,8 @@ pub(super) fn private_key(view: &View<'_>, start: usize, after: usize, out: &mut
     let body = label_end + 5;
     let window = bytes.get(body..(body + MAX_KEY).min(bytes.len())).unwrap_or_default();
     // The next block is not this one's body: each byte is read for one block only.
-    let window = memchr::memmem::find(window, b"-----BEGIN ").and_then(|len| window.get(..len)).unwrap_or(window);
+    let window =
+        memchr::memmem::find(window, b"-----BEGIN ").and_then(|len| window.get(..len)).unwrap_or(window);
     let footer = memchr::memmem::find(window, b"-----END ");
     let body_end = match footer {
         Some(len) => body + len,
@@ -85,25 +89,28 @@ pub(super) fn gcp_service_account(view: &View<'_>, start: usize, _: usize, out: 
     let earliest = start.saturating_sub(MAX_FILE);
     let Some(open) = bytes
         .get(earliest..start)
-        .and_then(|part| part.iter().rposition(|byte| matches!(byte, b'{' | b'}')))
+        .and_then(|part| memchr::memrchr2(b'{', b'}', part))
         .map(|index| earliest + index)
         .filter(|&place| at(bytes, place) == b'{')
     else {
         return;
     };
+    let window = bytes.get(open..(open + MAX_FILE).min(bytes.len())).unwrap_or_default();
     let mut depth = 0_usize;
     let mut end = None;
-    for (index, byte) in bytes.iter().enumerate().skip(open).take(MAX_FILE) {
-        match byte {
-            b'{' => depth += 1,
-            b'}' => {
-                depth -= 1;
-                if depth == 0 {
-                    end = Some(index + 1);
-                    break;
-                }
+    for index in memchr::memchr2_iter(b'{', b'}', window) {
+        if at(window, index) == b'{' {
+            depth += 1;
+            // Such a file holds no objects; some that are wrapped in others do.
+            if depth > 4 {
+                return;
             }
-            _ => {}
+        } else {
+            depth -= 1;
+            if depth == 0 {
+                end = Some(open + index + 1);
+                break;
+            }
         }
     }
     let Some(end) = end else { return };
@@ -124,15 +131,15 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 
 /// RFC 7617: `Authorization: Basic` and a user, a colon and a password in base64.
 pub(super) fn basic_auth(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
-    const BETWEEN: Set = Set::NONE.one(b' ').one(b'\t').one(b'"').one(b'\'').one(b':').one(b'=').one(b'\\').one(b'>');
+    const BETWEEN: Set =
+        Set::NONE.one(b' ').one(b'\t').one(b'"').one(b'\'').one(b':').one(b'=').one(b'\\').one(b'>');
     let bytes = view.bytes();
     let name_end = run_back(bytes, start, BETWEEN, 8);
-    let Some(name) = name_end.checked_sub(13).filter(|&name| has_word(bytes, name, "authorization")) else { return };
-    let name = name
-        .checked_sub(6)
-        .filter(|&proxy| has_word(bytes, proxy, "proxy-"))
-        .unwrap_or(name);
-    if Set::ALNUM.has(before(bytes, name)) {
+    let Some(name) = name_end.checked_sub(13).filter(|&name| has_word(bytes, name, "authorization")) else {
+        return;
+    };
+    let name = name.checked_sub(6).filter(|&proxy| has_word(bytes, proxy, "proxy-")).unwrap_or(name);
+    if !view.opens(name) {
         return;
     }
     let value = run(bytes, after, Set::NONE.one(b' '), 4);
