@@ -7,6 +7,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use super::{
     builtin::Builtin,
+    chars::{Set, at, before, closes, opens, run_back},
     shapes::{SHAPES, Shape},
     special::{self, SPECIALS, Special},
     views::{self, MAX_DEPTH, Reading},
@@ -28,7 +29,37 @@ impl<'a> View<'a> {
         self.text.as_bytes()
     }
 
-    /// Whether something was left out at `place`, so that a token may begin or end there.
+    /// Where the run of `set` that ends at `to` begins, at most `most` bytes before, and not before a seam.
+    pub(super) fn run_back(&self, to: usize, set: Set, most: usize) -> usize {
+        let start = run_back(self.bytes(), to, set, most);
+        let next = self.seams.partition_point(|seam| *seam < to);
+        let seam = next.checked_sub(1).and_then(|index| self.seams.get(index));
+        let start = seam.map_or(start, |seam| start.max(*seam));
+        // The letter of an escape such as `\n` is not part of what follows.
+        let escape =
+            before(self.bytes(), start) == b'\\' && matches!(at(self.bytes(), start), b'n' | b'r' | b't');
+        if escape && start < to { start + 1 } else { start }
+    }
+
+    /// Ends to try for a token that was read from `start` to `end`: `end`, then earlier seams.
+    pub(super) fn ends(&self, start: usize, end: usize) -> impl Iterator<Item = usize> {
+        let first = self.seams.partition_point(|seam| *seam <= start);
+        let last = self.seams.partition_point(|seam| *seam < end);
+        let seams = self.seams.get(first..last).unwrap_or_default();
+        std::iter::once(end).chain(seams.iter().rev().take(4).copied())
+    }
+
+    /// Whether a token can begin at `place`.
+    pub(super) fn opens(&self, place: usize) -> bool {
+        opens(self.bytes(), place) || self.seam(place)
+    }
+
+    /// Whether a token can end at `place`.
+    pub(super) fn closes(&self, place: usize) -> bool {
+        closes(self.bytes(), place) || self.seam(place)
+    }
+
+    /// Whether lines were put together at `place`, so that a token may begin or end there.
     pub(super) fn seam(&self, place: usize) -> bool {
         self.seams.binary_search(&place).is_ok()
     }
@@ -67,7 +98,8 @@ pub(super) struct SecretScanner {
 #[derive(Clone, Copy)]
 enum Matcher {
     Shape(&'static Shape),
-    Special(&'static Special),
+    /// With its place among the special ones.
+    Special(&'static Special, usize),
 }
 
 impl SecretScanner {
@@ -80,11 +112,13 @@ impl SecretScanner {
         for shape in SHAPES.iter().filter(|shape| wanted.contains(&shape.kind)) {
             by_literal.entry(shape.text.to_ascii_lowercase()).or_default().push(Matcher::Shape(shape));
         }
-        for special in
-            SPECIALS.iter().filter(|special| special.kinds.iter().any(|kind| wanted.contains(kind)))
-        {
+        let asked = |special: &&Special| special.kinds.iter().any(|kind| wanted.contains(kind));
+        for (index, special) in SPECIALS.iter().filter(asked).enumerate() {
             for literal in special.literals {
-                by_literal.entry(literal.to_ascii_lowercase()).or_default().push(Matcher::Special(special));
+                by_literal
+                    .entry(literal.to_ascii_lowercase())
+                    .or_default()
+                    .push(Matcher::Special(special, index));
             }
         }
         if by_literal.is_empty() {
@@ -149,6 +183,7 @@ impl SecretScanner {
     }
 
     fn matches(&self, view: View<'_>, out: &mut dyn FnMut(Found)) {
+        let mut until = [0_usize; SPECIALS.len()];
         for hit in self.literals.find_overlapping_iter(view.text) {
             let Some(matchers) = self.matchers.get(hit.pattern().as_usize()) else { continue };
             for matcher in matchers {
@@ -158,7 +193,16 @@ impl SecretScanner {
                             out(Found { kind: shape.kind, start: hit.start(), end, source: Source::Text });
                         }
                     }
-                    Matcher::Special(special) => (special.find)(&view, hit.start(), hit.end(), out),
+                    Matcher::Special(special, index) => {
+                        // What lies within a finding of the same matcher is not read again.
+                        let Some(until) = until.get_mut(*index) else { continue };
+                        if hit.start() >= *until {
+                            (special.find)(&view, hit.start(), hit.end(), &mut |found| {
+                                *until = found.end.max(*until);
+                                out(found);
+                            });
+                        }
+                    }
                 }
             }
         }

@@ -3,9 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        chars::{
-            Set, at, before, classes, closes, entropy, has_word, holds, is_random, is_stand_in, run, run_back,
-        },
+        chars::{Set, at, before, classes, entropy, has_word, holds, is_random, is_stand_in, run},
         scan::{Found, View},
     },
     found,
@@ -79,8 +77,7 @@ enum Promise {
 
 fn judge(name: &[u8]) -> Option<Promise> {
     let lower = name.to_ascii_lowercase();
-    let harmless = |word: &&str| lower.windows(word.len()).any(|part| part == word.as_bytes());
-    if HARMLESS.iter().any(harmless) {
+    if HARMLESS.iter().any(|word| holds(name, word)) {
         return None;
     }
     let mut promise = None;
@@ -124,7 +121,7 @@ pub(super) fn generic(view: &View<'_>, start: usize, after: usize, out: &mut dyn
         _ => 0,
     };
     let Some(mut place) = operator(bytes, name_end + quoted_name) else { return };
-    let name_start = run_back(bytes, start, NAME, MAX_NAME);
+    let name_start = view.run_back(start, NAME, MAX_NAME);
     let Some(name) = bytes.get(name_start..name_end) else { return };
     let name =
         name.get(name.iter().take_while(|byte| matches!(byte, b'-' | b'.')).count()..).unwrap_or_default();
@@ -286,7 +283,7 @@ fn is_jumbled(value: &[u8]) -> bool {
 /// `fastly_token=` and 32 characters: the whole assignment.
 pub(super) fn fastly(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if Set::ALNUM.has(before(bytes, start)) {
+    if !view.opens(start) {
         return;
     }
     let name_end = run(bytes, after, Set::URL64, 24);
@@ -307,7 +304,7 @@ pub(super) fn fastly(view: &View<'_>, start: usize, after: usize, out: &mut dyn 
         end = value + 32;
     }
     let secret = bytes.get(value..end).unwrap_or_default();
-    if secret.len() != 32 || !is_random(secret) || !(closes(bytes, end) || view.seam(end)) {
+    if secret.len() != 32 || !is_random(secret) || !view.closes(end) {
         return;
     }
     let quote = before(bytes, value);

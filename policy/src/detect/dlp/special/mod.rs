@@ -24,7 +24,7 @@ pub(super) struct Special {
 }
 
 /// Every matcher.
-pub(super) static SPECIALS: &[Special] = &[
+pub(super) static SPECIALS: [Special; 20] = [
     Special { kinds: &[Builtin::JdbcUrl], literals: &["jdbc:"], find: url::jdbc },
     Special { kinds: &[Builtin::CredentialUrl], literals: &["://"], find: url::credentials },
     Special { kinds: &[Builtin::SlackWebhook], literals: &["hooks.slack.com/"], find: url::slack_webhook },
