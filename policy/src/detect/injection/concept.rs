@@ -17,6 +17,8 @@ pub(super) enum Concept {
     Instruction,
     /// Words that also have many other uses: text, orders, messages.
     InstructionWeak,
+    /// Rules, policies.
+    Rules,
     /// All, any, every.
     All,
     /// Everything.

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::{
     concept::{COUNT, Concept},
-    lexicon::Finder,
+    lexicon::{Finder, Waiting},
     rules::{Family, RULES, RuleDef, Softened},
     tokens::{Token, Tokens},
 };
@@ -29,7 +29,10 @@ pub(super) struct Match {
 /// Working memory of the engine.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
+    waiting: Waiting,
     states: Vec<[Partial; 2]>,
+    /// States of another round are empty.
+    round: u32,
     modifiers: Vec<Modifier>,
     pub matches: Vec<Match>,
     /// Ideas found in this text: a measure of the work done.
@@ -41,7 +44,7 @@ pub(super) struct Memory {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Partial {
-    set: bool,
+    round: u32,
     first: u32,
     last: u32,
     pos: u32,
@@ -83,13 +86,7 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
             program.states += order.len() - 1;
             for (slot, &at) in order.iter().enumerate() {
                 for &concept in rule.slots.get(at).copied().unwrap_or_default() {
-                    let step = Step {
-                        rule: index,
-                        base,
-                        slot,
-                        last: slot + 1 == order.len(),
-                        gap: rule.gap * 2 + 1,
-                    };
+                    let step = Step { rule: index, base, slot, last: slot + 1 == order.len(), gap: rule.gap * 2 + 1 };
                     if let Some(steps) = program.steps.get_mut(concept as usize) {
                         steps.push(step);
                     }
@@ -120,39 +117,33 @@ pub(super) fn run(tokens: &Tokens, finder: &Finder, memory: &mut Memory) {
     let program = &*PROGRAM;
     memory.matches.clear();
     memory.modifiers.clear();
-    memory.states.clear();
-    memory.states.resize(program.states, [Partial::default(); 2]);
     memory.events = 0;
     memory.reversed_cues = 0;
     memory.rot13_cues = 0;
-    let mut forms = tokens.forms.iter().copied().peekable();
-    for found in finder.find(&tokens.buffer) {
-        let first = tokens.index_at(found.first);
-        let last = tokens.index_at(found.last).max(first);
-        while let Some(&(at, concept)) = forms.peek() {
-            let at = at as usize;
-            if at > last {
-                break;
-            }
-            forms.next();
-            event(tokens, program, memory, concept, at, at);
+    if memory.states.len() < program.states {
+        memory.states.resize(program.states, [Partial::default(); 2]);
+    }
+    memory.round = memory.round.wrapping_add(1);
+    if memory.round == 0 {
+        memory.states.fill([Partial::default(); 2]);
+        memory.round = 1;
+    }
+    let mut waiting = std::mem::take(&mut memory.waiting);
+    let mut forms = tokens.forms.iter().map(|&(at, concept)| (at as usize, concept)).peekable();
+    finder.find(tokens, &mut waiting, |concept, first, last| {
+        while let Some((at, form)) = forms.next_if(|&(at, _)| at <= last) {
+            event(tokens, program, memory, form, at, at);
         }
-        event(tokens, program, memory, found.concept, first, last);
+        event(tokens, program, memory, concept, first, last);
+    });
+    for (at, form) in forms {
+        event(tokens, program, memory, form, at, at);
     }
-    for (at, concept) in forms {
-        event(tokens, program, memory, concept, at as usize, at as usize);
-    }
+    memory.waiting = waiting;
     soften(tokens, memory);
 }
 
-fn event(
-    tokens: &Tokens,
-    program: &Program,
-    memory: &mut Memory,
-    concept: Concept,
-    first: usize,
-    last: usize,
-) {
+fn event(tokens: &Tokens, program: &Program, memory: &mut Memory, concept: Concept, first: usize, last: usize) {
     let (Some(head), Some(tail)) = (tokens.list.get(first), tokens.list.get(last)) else { return };
     memory.events += 1;
     match concept {
@@ -166,6 +157,7 @@ fn event(
         memory.modifiers.push(Modifier { concept, first, last, sentence: head.sentence });
         return;
     }
+    let round = memory.round;
     let Some(steps) = program.steps.get(concept as usize) else { return };
     for step in steps {
         let begun = if step.slot == 0 {
@@ -174,7 +166,7 @@ fn event(
             memory
                 .states
                 .get(step.base + step.slot - 1)
-                .and_then(|states| states.iter().find(|state| follows(state, head, first, step.gap)))
+                .and_then(|states| states.iter().find(|state| state.round == round && follows(state, head, first, step.gap)))
                 .map(|state| state.first)
         };
         let Some(begun) = begun else { continue };
@@ -188,13 +180,8 @@ fn event(
                 weight: rule.weight,
             });
         } else if let Some(states) = memory.states.get_mut(step.base + step.slot) {
-            let state = Partial {
-                set: true,
-                first: begun,
-                last: narrow(last),
-                pos: tail.pos,
-                sentence: tail.sentence,
-            };
+            let state =
+                Partial { round, first: begun, last: narrow(last), pos: tail.pos, sentence: tail.sentence };
             let [latest, before] = states;
             if latest.last != state.last {
                 *before = *latest;
@@ -206,8 +193,7 @@ fn event(
 
 /// Whether an idea that starts at `first` goes on with `state`.
 fn follows(state: &Partial, head: &Token, first: usize, gap: u32) -> bool {
-    state.set
-        && state.sentence == head.sentence
+    state.sentence == head.sentence
         && (state.last as usize) < first
         && head.pos.saturating_sub(state.pos) <= gap + 2
 }
@@ -232,13 +218,10 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
         if rule.softened == Softened::Never {
             continue;
         }
-        let (Some(head), Some(tail)) = (tokens.list.get(found.first), tokens.list.get(found.last)) else {
-            continue;
-        };
-        let from = memory
-            .modifiers
-            .partition_point(|modifier| modifier.last + (MENTION_REACH as usize) < found.first);
+        let (Some(head), Some(tail)) = (tokens.list.get(found.first), tokens.list.get(found.last)) else { continue };
+        let from = memory.modifiers.partition_point(|modifier| modifier.last + (MENTION_REACH as usize) < found.first);
         let command = rule.softened == Softened::Command;
+        let overrides = rule.family == Family::Override;
         let mut factor = 1.0_f32;
         for modifier in memory.modifiers.get(from..).unwrap_or_default() {
             if modifier.first > found.last + MENTION_REACH as usize {
@@ -259,10 +242,8 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
                 Concept::HowTo if command && before && distance <= 6 => 0.45,
                 Concept::Mention if before && distance <= MENTION_REACH => 0.4,
                 Concept::MentionAfter if !before && distance <= MENTION_REACH => 0.45,
-                Concept::About if command && !before && distance <= 4 => 0.6,
-                Concept::About if command && modifier.first > found.first && modifier.last <= found.last => {
-                    0.4
-                }
+                Concept::About if overrides && !before && distance <= 4 => 0.6,
+                Concept::About if overrides && modifier.first > found.first && modifier.last <= found.last => 0.4,
                 _ => 1.0,
             };
             factor = factor.min(weaker);

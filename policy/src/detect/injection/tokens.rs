@@ -6,10 +6,15 @@ use unicode_normalization::char::is_combining_mark;
 use super::concept::Concept;
 
 /// Sentences are not ended below this many words: "ignore. all. previous." is one sentence.
-const MIN_SENTENCE_WORDS: u32 = 3;
+const MIN_SENTENCE_WORDS: u32 = 3 * WORD;
 
 /// A text without full stops is cut here.
-const MAX_SENTENCE_WORDS: u32 = 64;
+const MAX_SENTENCE_WORDS: u32 = 64 * WORD;
+
+/// What a word counts; a single letter, which may be one of a word written apart, and an ideograph count less.
+const WORD: u32 = 4;
+const LETTER: u32 = 1;
+const IDEOGRAPH: u32 = 2;
 
 /// Longer words are cut, so that one word is never the whole text.
 const MAX_WORD_BYTES: usize = 1024;
@@ -287,7 +292,12 @@ impl Tokens {
             self.forms.push((narrow(self.list.len()), Concept::Identifier));
         }
         self.push(word.at, word.start, word.end, 2);
-        self.state.words_in_sentence += 1;
+        self.count(if word.letters + word.leet == 1 { LETTER } else { WORD });
+    }
+
+    /// A text without full stops is cut.
+    fn count(&mut self, words: u32) {
+        self.state.words_in_sentence += words;
         if self.state.words_in_sentence >= MAX_SENTENCE_WORDS {
             self.end_sentence();
         }
@@ -298,13 +308,7 @@ impl Tokens {
         self.buffer.push(c);
         self.state.spaced_row = 0;
         self.push(at, start, end, 1);
-        // Two or three ideographs make a word; their sentences end with a sign of their own.
-        if self.list.len().is_multiple_of(2) {
-            self.state.words_in_sentence += 1;
-            if self.state.words_in_sentence >= MAX_SENTENCE_WORDS {
-                self.end_sentence();
-            }
-        }
+        self.count(IDEOGRAPH);
     }
 
     fn sign(&mut self, c: char, start: usize, end: usize) {
