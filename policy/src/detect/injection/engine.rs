@@ -86,7 +86,13 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
             program.states += order.len() - 1;
             for (slot, &at) in order.iter().enumerate() {
                 for &concept in rule.slots.get(at).copied().unwrap_or_default() {
-                    let step = Step { rule: index, base, slot, last: slot + 1 == order.len(), gap: rule.gap * 2 + 1 };
+                    let step = Step {
+                        rule: index,
+                        base,
+                        slot,
+                        last: slot + 1 == order.len(),
+                        gap: rule.gap * 2 + 1,
+                    };
                     if let Some(steps) = program.steps.get_mut(concept as usize) {
                         steps.push(step);
                     }
@@ -143,7 +149,14 @@ pub(super) fn run(tokens: &Tokens, finder: &Finder, memory: &mut Memory) {
     soften(tokens, memory);
 }
 
-fn event(tokens: &Tokens, program: &Program, memory: &mut Memory, concept: Concept, first: usize, last: usize) {
+fn event(
+    tokens: &Tokens,
+    program: &Program,
+    memory: &mut Memory,
+    concept: Concept,
+    first: usize,
+    last: usize,
+) {
     let (Some(head), Some(tail)) = (tokens.list.get(first), tokens.list.get(last)) else { return };
     memory.events += 1;
     match concept {
@@ -166,7 +179,9 @@ fn event(tokens: &Tokens, program: &Program, memory: &mut Memory, concept: Conce
             memory
                 .states
                 .get(step.base + step.slot - 1)
-                .and_then(|states| states.iter().find(|state| state.round == round && follows(state, head, first, step.gap)))
+                .and_then(|states| {
+                    states.iter().find(|state| state.round == round && follows(state, head, first, step.gap))
+                })
                 .map(|state| state.first)
         };
         let Some(begun) = begun else { continue };
@@ -218,8 +233,12 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
         if rule.softened == Softened::Never {
             continue;
         }
-        let (Some(head), Some(tail)) = (tokens.list.get(found.first), tokens.list.get(found.last)) else { continue };
-        let from = memory.modifiers.partition_point(|modifier| modifier.last + (MENTION_REACH as usize) < found.first);
+        let (Some(head), Some(tail)) = (tokens.list.get(found.first), tokens.list.get(found.last)) else {
+            continue;
+        };
+        let from = memory
+            .modifiers
+            .partition_point(|modifier| modifier.last + (MENTION_REACH as usize) < found.first);
         let command = rule.softened == Softened::Command;
         let overrides = rule.family == Family::Override;
         let mut factor = 1.0_f32;
@@ -243,7 +262,11 @@ fn soften(tokens: &Tokens, memory: &mut Memory) {
                 Concept::Mention if before && distance <= MENTION_REACH => 0.4,
                 Concept::MentionAfter if !before && distance <= MENTION_REACH => 0.45,
                 Concept::About if overrides && !before && distance <= 4 => 0.6,
-                Concept::About if overrides && modifier.first > found.first && modifier.last <= found.last => 0.4,
+                Concept::About
+                    if overrides && modifier.first > found.first && modifier.last <= found.last =>
+                {
+                    0.4
+                }
                 _ => 1.0,
             };
             factor = factor.min(weaker);

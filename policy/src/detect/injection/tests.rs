@@ -1,4 +1,3 @@
-
 #[test]
 fn zz_debug() {
     use super::*;
@@ -7,10 +6,21 @@ fn zz_debug() {
     let c = crate::text::canonical::Canonical::of(&text, lexicon::FOLDING);
     tokens.fill(c.text(), tokens::View::Plain);
     let lex = LEXICON.as_ref().unwrap();
-    lex.plain.find(&tokens, &mut lexicon::Waiting::default(), |c, a, b| println!("{:?} {:?}", c, (a..=b).map(|i| tokens.word(i)).collect::<Vec<_>>()));
+    lex.plain.find(&tokens, &mut lexicon::Waiting::default(), |c, a, b| {
+        println!("{:?} {:?}", c, (a..=b).map(|i| tokens.word(i)).collect::<Vec<_>>())
+    });
     let mut m = engine::Memory::default();
     engine::run(&tokens, &lex.plain, &mut m);
-    for f in &m.matches { println!("{} {:?} w={:.2} {}..{}", RULES[f.rule].id, RULES[f.rule].slots, f.weight, tokens.word(f.first), tokens.word(f.last)); }
+    for f in &m.matches {
+        println!(
+            "{} {:?} w={:.2} {}..{}",
+            RULES[f.rule].id,
+            RULES[f.rule].slots,
+            f.weight,
+            tokens.word(f.first),
+            tokens.word(f.last)
+        );
+    }
     let (d, p) = InjectionDetector::compile(&PromptInjection::default());
     println!("{p:?}");
     let mut hits = vec![];
