@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test lint fmt build bench quality fuzz-corpus transcript help
+.PHONY: demo test lint fmt build bench kill9 transcript help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -37,6 +37,10 @@ bench:           ## latency and processor time against direct and nginx
 	@scripts/setup.sh bench
 	@$(CARGO) build --release -p kt -p kt-tests --bins
 	@$(PYTHON) scripts/bench.py --bin-dir target/release
+
+kill9:           ## kill -9 under load: completed requests against stored records
+	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
+	@$(PYTHON) scripts/kill9.py --bin-dir target/demo
 
 transcript:      ## refreshes the demo's transcript in README.md
 	@scripts/setup.sh demo
