@@ -777,8 +777,11 @@ impl Context {
         let mut start = 0;
         for line in text.split_inclusive('\n').take(64) {
             let end = start + line.len();
-            let cells = line.bytes().filter(|byte| matches!(byte, b',' | b'|' | b'\t' | b';')).count();
-            if cells >= 1 && line.ends_with('\n') && !line.bytes().any(|byte| byte.is_ascii_digit()) {
+            let mut cells = line.split([',', '|', '\t', ';']).map(str::trim).filter(|cell| !cell.is_empty());
+            // Names of columns are short; a sentence with a comma is no head.
+            let short =
+                cells.clone().count() >= 2 && cells.all(|cell| cell.len() <= 24 && !cell.ends_with('.'));
+            if short && line.ends_with('\n') && !line.bytes().any(|byte| byte.is_ascii_digit()) {
                 let topics = self.between(start, end);
                 if topics != 0 {
                     self.head = topics;

@@ -129,6 +129,7 @@ impl PiiScanner {
         )]
         let threshold = settings.threshold as f32;
         let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
+        person::warm();
         let scanner = patterns.filter(|_| !failed).map(|patterns| Self {
             rules,
             markers,
