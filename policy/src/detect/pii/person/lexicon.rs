@@ -166,7 +166,7 @@ fn joined(word: &str, buffer: &mut String) -> Known {
         parts += 1;
         let known = LEXICON.get(buffer.as_str()).copied().unwrap_or_default();
         syllables += usize::from(cues::KOREAN.split_whitespace().any(|syllable| syllable == buffer));
-        words += usize::from(known.only_word());
+        words += usize::from(known.only_word() && !known.has(Known::PARTICLE));
         names += usize::from(known.has(Known::GIVEN.with(Known::FAMILY)));
         all = all.with(known);
     }

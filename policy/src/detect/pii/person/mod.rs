@@ -48,8 +48,9 @@ pub(super) fn find(view: &View<'_>, key: Option<&str>, claims: &mut Claims, buff
     others.sort_by_key(|claim| (claim.start, claim.end));
     token::read(view, word, tokens);
     let shouted = shouted(tokens);
+    let titled = titled(tokens);
     let names_key = key.is_some_and(|key| is_name_key(key, word));
-    let reader = Reader { view, tokens, others, shouted, names_key };
+    let reader = Reader { view, tokens, others, shouted, titled, names_key };
     let mut at = 0;
     while at < tokens.len() {
         let end = reader.run(at);
@@ -65,6 +66,14 @@ pub(super) fn find(view: &View<'_>, key: Option<&str>, claims: &mut Claims, buff
 fn shouted(tokens: &[Token]) -> bool {
     let upper = tokens.iter().filter(|token| token.shape == Shape::Upper).count();
     upper >= 3 && upper * 2 > tokens.len()
+}
+
+/// Whether most words begin with a capital letter, as in headlines.
+fn titled(tokens: &[Token]) -> bool {
+    let long = || tokens.iter().filter(|token| token.letters >= 4);
+    let capital = long().filter(|token| token.capital()).count();
+    let lower_words = long().filter(|token| !token.capital()).count();
+    capital >= 5 && capital > lower_words * 2
 }
 
 /// `name`, `customerName`, `full_name`: but not `file_name`, `hostname`.
@@ -102,6 +111,8 @@ struct Reader<'a> {
     tokens: &'a [Token],
     others: &'a [Found],
     shouted: bool,
+    /// The same for words that only begin with one.
+    titled: bool,
     names_key: bool,
 }
 
@@ -117,14 +128,37 @@ impl Reader<'_> {
         }
         match token.shape {
             Shape::Lower => {
-                !token.known.only_word()
-                    && !token.known.has(Known::THING)
-                    && (token.letters >= 3 || token.known.has(Known::PARTICLE))
+                token.known.has(Known::PARTICLE)
+                    || (token.letters >= 3 && !token.known.only_word() && !token.known.has(Known::THING))
             }
             Shape::Initial => true,
             Shape::Mixed => token.known.has(Known::GIVEN.with(Known::FAMILY)) || token.letters > 4,
             _ => !token.known.only_word() || token.known.has(Known::PARTICLE),
         }
+    }
+
+    /// Whether the word at `at` may be a family name although it is a word: `Jake Clear`, in the middle of a sentence.
+    fn surname_word(&self, at: usize) -> bool {
+        let Some((token, before)) = self.token(at).zip(at.checked_sub(1).and_then(|at| self.token(at)))
+        else {
+            return false;
+        };
+        token.gap == Gap::Space
+            && token.shape == Shape::Title
+            && token.letters >= 3
+            && !token.piece
+            && before.capital()
+            && (before.known.has(Known::GIVEN) && before.known.only_name())
+            && !token.known.has(
+                Known::THING
+                    .with(Known::TITLE)
+                    .with(Known::ROLE)
+                    .with(Known::DOES)
+                    .with(Known::PLACE)
+                    .with(Known::TO),
+            )
+            && !self.titled
+            && !self.token(at + 1).is_some_and(|next| next.capital() && next.gap == Gap::Space)
     }
 
     fn covered(&self, start: usize, end: usize) -> bool {
@@ -159,7 +193,7 @@ impl Reader<'_> {
                 }
                 _ => false,
             };
-            if !joined || !self.may_be(next) {
+            if !joined || !(self.may_be(next) || self.surname_word(end)) {
                 break;
             }
             before = next;
@@ -269,15 +303,15 @@ impl Reader<'_> {
         {
             return None;
         }
-        let mut score = -2.9 + self.inside(words)?;
-        score += self.before(start, words.len());
+        let before = self.before(start, words.len());
+        let mut score = -2.9 + self.inside(words, before >= 3.0)? + before;
         score += self.after(end, words);
         score += self.beside(first.start, last.end, words, buffer);
         Some(score)
     }
 
     /// What the words themselves say.
-    fn inside(&self, words: &[Token]) -> Option<f32> {
+    fn inside(&self, words: &[Token], told: bool) -> Option<f32> {
         let mut score: f32 = 0.0;
         let mut names = 0_u8;
         let mut known = 0_u8;
@@ -307,10 +341,12 @@ impl Reader<'_> {
                 () if token.known.has(Known::FAMILY) && !word => 1.8,
                 () if token.known.has(Known::FORM) => 1.4,
                 () if is_name => 0.6,
+                () if word && at > 0 && at + 1 == words.len() && token.shape == Shape::Title => -0.3,
                 () if word => return None,
                 () if token.shape == Shape::Mixed => -0.8,
                 () if token.shape == Shape::Upper && token.letters <= 4 => -0.8,
                 () if token.letters <= 2 => -1.0,
+                () if self.titled && token.capital() => -0.6,
                 () => 0.2,
             };
             // One given name says much, the next ones add less.
@@ -321,7 +357,12 @@ impl Reader<'_> {
                 known += 1;
             }
             if token.shape == Shape::Lower {
-                value -= if is_name && !word { 1.0 } else { 1.7 };
+                value -= match (is_name && !word, told) {
+                    (true, false) => 0.9,
+                    (true, true) => 0.2,
+                    (false, false) => 1.7,
+                    (false, true) => 0.5,
+                };
             } else if token.shape == Shape::Upper && self.shouted {
                 value -= 1.0;
             }
@@ -387,13 +428,13 @@ impl Reader<'_> {
         } else if known.has(Known::TITLE) {
             score += 3.0;
         } else if known.has(Known::ROLE) {
-            score += 1.8;
+            score += 2.2;
         } else if known.has(Known::DEED) {
             score += 1.4;
         } else if known.has(Known::TO) {
             score += 0.8;
             if earlier.has(Known::DEED.with(Known::NAME)) {
-                score += 1.1;
+                score += 1.6;
             } else if earlier.has(Known::ROLE) {
                 score += 0.5;
             }
@@ -411,7 +452,13 @@ impl Reader<'_> {
                     .and_then(|at| self.token(at))
                     .is_some_and(|token| self.view.slice(token.start, token.end).eq_ignore_ascii_case(who))
             });
-            score += if self_told || earlier.has(Known::NAME) { 2.2 } else { 0.3 };
+            score += if earlier.has(Known::NAME) {
+                3.4
+            } else if self_told {
+                2.1
+            } else {
+                0.3
+            };
         }
         if ["the", "a", "an", "this", "that", "der", "die", "das", "le", "les", "el", "il", "het"]
             .iter()
@@ -470,11 +517,23 @@ impl Reader<'_> {
             {
                 score -= 3.0;
             } else if next.known.has(Known::DOES) && !next.capital() {
-                score += 0.7;
+                let verb = self.view.slice(next.start, next.end);
+                score += if HUMAN.iter().any(|human| human.eq_ignore_ascii_case(verb)) { 2.0 } else { 0.8 };
             } else if next.capital() && next.known.only_word() && words.len() == 1 && !last.known.only_name()
             {
                 score -= 0.8;
             }
+        }
+        // `Jan 5`, `May 2024`
+        let day = self.view.slice(last.end, (last.end + 2).min(self.view.text.len()));
+        if words.len() == 1
+            && MONTHS.iter().any(|month| month.eq_ignore_ascii_case(self.view.slice(last.start, last.end)))
+            && (day.starts_with(' ') && day.ends_with(|c: char| c.is_ascii_digit())
+                || self.view.before(last.start) == b' '
+                    && last.start >= 2
+                    && self.view.byte(last.start - 2).is_ascii_digit())
+        {
+            score -= 3.0;
         }
         // `Lloyd's of London`, `Moody's Analytics`
         if last.possessive
@@ -509,7 +568,7 @@ impl Reader<'_> {
             near |= distance <= BESIDE && !matches!(claim.kind, Kind::Url | Kind::Other);
         }
         if opens && closes && near {
-            score += 2.0;
+            score += 2.6;
         } else if opens && closes && self.names_key {
             score += 1.0;
         } else if near && self.view.slice(end, (end + 2).min(self.view.text.len())).starts_with([' ', ',']) {
@@ -535,6 +594,58 @@ fn made_of(local: &str, word: &str, buffer: &mut String) -> bool {
         && (name.len() >= 4
             || local.split(|c: char| !c.is_alphabetic()).any(|piece| piece.eq_ignore_ascii_case(buffer)))
 }
+
+/// What nobody but people does.
+const HUMAN: [&str; 44] = [
+    "lives",
+    "lived",
+    "said",
+    "says",
+    "wrote",
+    "asked",
+    "asks",
+    "told",
+    "tells",
+    "thinks",
+    "thought",
+    "wants",
+    "wanted",
+    "smiled",
+    "laughed",
+    "cried",
+    "died",
+    "married",
+    "wohnt",
+    "wohnte",
+    "sagte",
+    "sagt",
+    "bittet",
+    "bat",
+    "dice",
+    "dijo",
+    "vive",
+    "habite",
+    "mora",
+    "abita",
+    "woont",
+    "bor",
+    "mieszka",
+    "disse",
+    "signed",
+    "loves",
+    "likes",
+    "knows",
+    "joined",
+    "lebt",
+    "säger",
+    "zegt",
+    "сказал",
+    "сказала",
+];
+
+/// Months that are names too, and how they are cut short.
+const MONTHS: [&str; 12] =
+    ["jan", "may", "june", "april", "august", "mar", "jun", "jul", "aug", "sep", "apr", "dec"];
 
 /// Firms and brands that bear the names of people.
 const COMPANIES: [(&str, &str); 34] = [
