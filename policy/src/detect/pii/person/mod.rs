@@ -335,10 +335,10 @@ impl Reader<'_> {
             let word = token.known.has(Known::WORD);
             let mut value: f32 = match () {
                 () if token.shape == Shape::Initial => 0.5,
-                () if token.known.has(Known::GIVEN) && !word => 3.0,
+                () if token.known.has(Known::GIVEN) && !word => 3.2,
                 () if token.known.has(Known::PATRONYMIC) => 2.5,
                 () if token.known.has(Known::GIVEN) => 1.1,
-                () if token.known.has(Known::FAMILY) && !word => 1.8,
+                () if token.known.has(Known::FAMILY) && !word => 2.2,
                 () if token.known.has(Known::FORM) => 1.4,
                 () if is_name => 0.6,
                 () if word && at > 0 && at + 1 == words.len() && token.shape == Shape::Title => -0.3,
@@ -358,7 +358,7 @@ impl Reader<'_> {
             }
             if token.shape == Shape::Lower {
                 value -= match (is_name && !word, told) {
-                    (true, false) => 0.9,
+                    (true, false) => 0.5,
                     (true, true) => 0.2,
                     (false, false) => 1.7,
                     (false, true) => 0.5,
