@@ -1,6 +1,10 @@
 //! What is known of single words: names, words that are no names, and words that speak of a name beside them.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::LazyLock,
+};
 
 use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 
@@ -65,8 +69,27 @@ impl Known {
     }
 }
 
-static LEXICON: LazyLock<HashMap<String, Known>> = LazyLock::new(|| {
-    let mut lexicon: HashMap<String, Known> = HashMap::with_capacity(20_000);
+/// A multiplicative hash over eight bytes at a time. The lexicon is fixed, so nobody can choose words that collide in it.
+#[derive(Default)]
+struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 29
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let value = chunk.iter().rev().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
+            self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+}
+
+type Lexicon = HashMap<String, Known, BuildHasherDefault<WordHasher>>;
+
+static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
+    let mut lexicon = Lexicon::with_capacity_and_hasher(20_000, BuildHasherDefault::default());
     let mut add = |word: &str, known: Known| {
         let entry = lexicon.entry(word.to_owned()).or_default();
         *entry = entry.with(known);

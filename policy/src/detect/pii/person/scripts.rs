@@ -2,6 +2,8 @@
 //!
 //! Nothing but a family name and the words around marks a name there, so a claim needs both, or a field of its own.
 
+use std::{collections::BTreeMap, sync::LazyLock};
+
 use crate::detect::pii::{
     found::{Claims, Found, Kind},
     view::View,
@@ -111,6 +113,47 @@ const KOREAN: &str =
 /// What is said behind a Korean name.
 const KOREAN_AFTER: [&str; 9] = ["씨", "님", "에게", "의", "과장", "부장", "대리", "사장", "선생"];
 
+/// The lists above, by the character that is at hand.
+struct Tables {
+    /// Sorted.
+    chinese: Vec<char>,
+    /// Sorted.
+    given: Vec<char>,
+    /// Japanese family names by their first character, the longest first.
+    japanese: BTreeMap<char, Vec<&'static str>>,
+}
+
+static TABLES: LazyLock<Tables> = LazyLock::new(|| {
+    let sorted = |text: &str| {
+        let mut chars: Vec<char> = text.chars().filter(|&c| is_han(c)).collect();
+        chars.sort_unstable();
+        chars.dedup();
+        chars
+    };
+    let mut japanese: BTreeMap<char, Vec<&'static str>> = BTreeMap::new();
+    for name in JAPANESE.split_whitespace() {
+        japanese.entry(name.chars().next().unwrap_or_default()).or_default().push(name);
+    }
+    japanese.values_mut().for_each(|names| names.sort_by_key(|name| std::cmp::Reverse(name.len())));
+    Tables { chinese: sorted(CHINESE), given: sorted(CHINESE_GIVEN), japanese }
+});
+
+impl Tables {
+    fn is_chinese_family(&self, c: char) -> bool {
+        self.chinese.binary_search(&c).is_ok()
+    }
+
+    fn is_chinese_given(&self, c: char) -> bool {
+        self.given.binary_search(&c).is_ok()
+    }
+
+    /// The longest Japanese family name that `rest` begins with.
+    fn japanese_family(&self, rest: &str) -> Option<&'static str> {
+        let names = self.japanese.get(&rest.chars().next()?)?;
+        names.iter().copied().find(|name| rest.starts_with(name))
+    }
+}
+
 /// Claims names in Han, Kana and Hangul.
 pub(super) fn find(view: &View<'_>, others: &[Found], named: bool, claims: &mut Claims) {
     let text = view.text;
@@ -161,8 +204,7 @@ fn japanese(view: &View<'_>, at: usize, named: bool) -> Option<(usize, f32)> {
     if view.char_before(at).is_some_and(is_han) {
         return None;
     }
-    let family =
-        JAPANESE.split_whitespace().filter(|name| rest.starts_with(name)).max_by_key(|name| name.len());
+    let family = TABLES.japanese_family(rest);
     let head: usize = rest.chars().take_while(|&c| is_han(c) || is_kana(c)).take(4).map(char::len_utf8).sum();
     let honorific = |from: usize| {
         rest.get(from..).is_some_and(|rest| JAPANESE_AFTER.iter().any(|word| rest.starts_with(word)))
@@ -230,7 +272,7 @@ fn chinese(view: &View<'_>, at: usize, named: bool) -> Option<(usize, f32)> {
     let first = rest.chars().next()?;
     let family = match CHINESE_DOUBLE.iter().find(|name| rest.starts_with(**name)) {
         Some(name) => name.len(),
-        None if CHINESE.contains(first) && first != '\n' => first.len_utf8(),
+        None if TABLES.is_chinese_family(first) => first.len_utf8(),
         None => return None,
     };
     let before = view.text.get(..at)?;
@@ -238,7 +280,7 @@ fn chinese(view: &View<'_>, at: usize, named: bool) -> Option<(usize, f32)> {
     let mut best = None;
     for length in [2, 1] {
         let given: String = rest.get(family..)?.chars().take(length).take_while(|&c| is_han(c)).collect();
-        if given.chars().count() != length || !given.chars().all(|c| CHINESE_GIVEN.contains(c)) {
+        if given.chars().count() != length || !given.chars().all(|c| TABLES.is_chinese_given(c)) {
             continue;
         }
         let end = family + given.len();
@@ -263,8 +305,8 @@ fn chinese(view: &View<'_>, at: usize, named: bool) -> Option<(usize, f32)> {
     }
     best.or_else(|| {
         // An unusual given name, in a place where nothing but a name stands.
-        let han: usize = rest.chars().take_while(|&c| is_han(c)).count();
-        let end: usize = rest.chars().take_while(|&c| is_han(c)).map(char::len_utf8).sum();
+        let han: usize = rest.chars().take(6).take_while(|&c| is_han(c)).count();
+        let end: usize = rest.chars().take(6).take_while(|&c| is_han(c)).map(char::len_utf8).sum();
         let count = han.checked_sub(rest.get(..family)?.chars().count())?;
         (introduced && (1..=2).contains(&count)).then_some((at + end, 0.7))
     })
