@@ -143,7 +143,7 @@ def main():
         bench.start([bench.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", TOKEN, "--port-file", port_file, "--no-echo"])
         while not (port_file.exists() and port_file.read_text().strip()):
             time.sleep(0.02)
-        fake = int(port_file.read_text())
+        fake = int(port_file.read_text().strip().rsplit(":", 1)[1])
 
         nginx_port = free_port()
         (work / "nginx.conf").write_text(NGINX.format(work=work, fake=fake, port=nginx_port, token=TOKEN))

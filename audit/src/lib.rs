@@ -1,1 +1,25 @@
-//! x
+//! The audit record, its hash chain and its segment format, and the means to check them.
+//!
+//! Both planes and `kt audit verify` share this crate. Everything but [`dir`] is pure: bytes in, bytes out.
+//!
+//! - [`record`]: what is written down of a request, never its text and never a person's name.
+//! - [`identity`]: pseudonyms for the chain, and names sealed under keys that can be destroyed.
+//! - [`segment`]: frames and segment files, byte by byte.
+//! - [`chain`]: positions, record hashes and the running state of a writer.
+//! - [`sign`]: the gateway's ed25519 key over checkpoints, heads and tombstones.
+//! - [`verify`]: names the first break of each kind.
+//! - [`dir`]: reads an audit directory.
+
+pub mod chain;
+pub mod dir;
+pub mod identity;
+pub mod record;
+pub mod segment;
+pub mod sign;
+pub mod value;
+pub mod verify;
+
+pub use chain::{Epoch, InstanceId, Position};
+pub use identity::Pseudonym;
+pub use record::{Body, Kind, Record};
+pub use value::{Digest, Label};

@@ -8,6 +8,7 @@
 //!   form was what matched (a hit inside an encoded run covers the run).
 
 pub mod dlp;
+pub mod injection;
 pub mod marker;
 pub mod patterns;
 pub mod pii;
@@ -96,6 +97,7 @@ pub trait Detector: Send + Sync + fmt::Debug {
 pub struct Scratch {
     dlp: dlp::DlpScratch,
     pii: pii::PiiScratch,
+    injection: injection::Memory,
 }
 
 /// Something wrong in a detector's settings, found when compiling it.

@@ -260,7 +260,7 @@ fn is_monotonous(value: &[u8]) -> bool {
         .sum::<u32>();
     crosses
         || longest_same >= 6
-        || longest_rising >= 8
+        || (longest_rising >= 8 && longest_rising * 4 >= value.len())
         || (value.len() >= 16 && distinct < 6)
         || (value.len() >= 6 && distinct < 3)
 }

@@ -332,10 +332,10 @@ pub(super) fn encoded(text: &str, mut each: impl FnMut(Reading)) {
 fn decode(text: &str, start: usize, end: usize, padded: usize) -> Option<Reading> {
     let bytes = text.as_bytes();
     let run = bytes.get(start..end)?;
-    if run.iter().all(|byte| Set::HEX.has(*byte)) {
-        if let Some(decoded) = hex_text(run) {
-            return Some(Reading::whole(decoded, start, end));
-        }
+    if run.iter().all(|byte| Set::HEX.has(*byte))
+        && let Some(decoded) = hex_text(run)
+    {
+        return Some(Reading::whole(decoded, start, end));
     }
     let mut from = start;
     for _ in 0..8 {
@@ -398,7 +398,7 @@ fn base64_text(part: &[u8]) -> Option<String> {
 }
 
 fn hex_text(run: &[u8]) -> Option<String> {
-    if run.len() % 2 != 0 {
+    if !run.len().is_multiple_of(2) {
         return None;
     }
     let decoded: Option<Vec<u8>> = run

@@ -187,20 +187,21 @@ impl PatternSet {
         if problems.iter().any(|(_, problem)| problem.severity == Severity::Error) {
             return (None, problems);
         }
-        match Self::assemble(matchers, &literals, &without) {
-            Ok(set) => (Some(set), problems),
-            Err(()) => {
-                let id = sources.first().map_or("", |source| source.id);
-                problems.push((
-                    0,
-                    error(
-                        ProblemKind::PatternTooLarge,
-                        format!("the fixed texts of `{id}` and the patterns after it are too many for one automaton"),
-                        None,
+        if let Ok(set) = Self::assemble(matchers, &literals, &without) {
+            (Some(set), problems)
+        } else {
+            let id = sources.first().map_or("", |source| source.id);
+            problems.push((
+                0,
+                error(
+                    ProblemKind::PatternTooLarge,
+                    format!(
+                        "the fixed texts of `{id}` and the patterns after it are too many for one automaton"
                     ),
-                ));
-                (None, problems)
-            }
+                    None,
+                ),
+            ));
+            (None, problems)
         }
     }
 

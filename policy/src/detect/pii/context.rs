@@ -766,7 +766,7 @@ impl Context {
     /// Reads `text`, which stands under `key`.
     pub(super) fn read(&mut self, text: &str, key: Option<&str>) {
         self.marks.clear();
-        self.key = key.map_or(0, |key| topics_of_key(key));
+        self.key = key.map_or(0, topics_of_key);
         let marks = &mut self.marks;
         each(text, |start, end, topics| marks.push(Mark { start, end, topics }));
         self.read_heads(text);

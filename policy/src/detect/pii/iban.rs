@@ -109,15 +109,14 @@ pub(super) fn find(view: &View<'_>, claims: &mut Claims) {
             at += 1;
             continue;
         }
-        if let Some(start) = country(view, at) {
-            if start >= done {
-                if let Some(end) = read(view, start) {
-                    claims.push(start, end, Kind::Iban, 1.0);
-                    done = end;
-                    at = end;
-                    continue;
-                }
-            }
+        if let Some(start) = country(view, at)
+            && start >= done
+            && let Some(end) = read(view, start)
+        {
+            claims.push(start, end, Kind::Iban, 1.0);
+            done = end;
+            at = end;
+            continue;
         }
         at += 1;
     }

@@ -90,8 +90,8 @@ fn fits(piece: &str, topic: Topic) -> bool {
         // The forms of the states (AAMVA): mostly a letter and 6 to 14 digits, or 7 to 12 digits.
         Topic::Licence => {
             let plain = leading == 0 && letters == 0 && (7..=12).contains(&digits);
-            let lettered = leading >= 1 && leading <= 3 && digits >= 4 && (6..=16).contains(&length);
-            let mixed = length >= 8 && length <= 18 && digits >= 5 && letters >= 1;
+            let lettered = (1..=3).contains(&leading) && digits >= 4 && (6..=16).contains(&length);
+            let mixed = (8..=18).contains(&length) && digits >= 5 && letters >= 1;
             let date = piece.contains('-') && letters == 0 && length == 8;
             (plain || ((lettered || mixed) && (upper || tail))) && !date
         }

@@ -86,6 +86,9 @@ impl PiiScanner {
         if settings.healthcare_mode {
             kinds.extend([Kind::MedicalRecord, Kind::HealthInsurance, Kind::Npi]);
         }
+        if kinds.contains(&Kind::Person) {
+            person::warm();
+        }
         let mut rules = Vec::new();
         let mut markers = Vec::new();
         let mut by_kind = [None; Kind::COUNT];
@@ -129,7 +132,6 @@ impl PiiScanner {
         )]
         let threshold = settings.threshold as f32;
         let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
-        person::warm();
         let scanner = patterns.filter(|_| !failed).map(|patterns| Self {
             rules,
             markers,
@@ -287,16 +289,16 @@ fn check(settings: &PiiDetector, problems: &mut Vec<Problem>) {
         }
     }
     let Redaction { marker_format, custom_markers, .. } = &settings.redaction;
-    if let MarkerFormat::Template(text) = marker_format {
-        if !text.contains("{entity}") {
-            problem(
-                "redaction.marker_format".to_owned(),
-                Severity::Error,
-                ProblemKind::UnknownName,
-                format!("marker format `{text}` is not known"),
-                "use `label`, `asterisks`, `partial`, or a text that holds `{entity}`",
-            );
-        }
+    if let MarkerFormat::Template(text) = marker_format
+        && !text.contains("{entity}")
+    {
+        problem(
+            "redaction.marker_format".to_owned(),
+            Severity::Error,
+            ProblemKind::UnknownName,
+            format!("marker format `{text}` is not known"),
+            "use `label`, `asterisks`, `partial`, or a text that holds `{entity}`",
+        );
     }
     for (entity, marker) in custom_markers {
         let path = || format!("redaction.custom_markers.{entity}");

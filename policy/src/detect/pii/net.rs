@@ -177,11 +177,13 @@ fn address(view: &View<'_>, start: usize, end: usize, colons: usize, runs_on: bo
         claims.push(start, end, Kind::Mac, 0.95);
         return;
     }
-    if colons >= 2 && trimmed.len() >= 4 && trimmed.bytes().any(|byte| byte.is_ascii_digit()) {
-        if let Ok(address) = trimmed.parse::<Ipv6Addr>() {
-            let personal = !(address.is_loopback() || address.is_unspecified());
-            claims.push(start, end, if personal { Kind::Ip } else { Kind::Other }, 0.9);
-        }
+    if colons >= 2
+        && trimmed.len() >= 4
+        && trimmed.bytes().any(|byte| byte.is_ascii_digit())
+        && let Ok(address) = trimmed.parse::<Ipv6Addr>()
+    {
+        let personal = !(address.is_loopback() || address.is_unspecified());
+        claims.push(start, end, if personal { Kind::Ip } else { Kind::Other }, 0.9);
     }
 }
 

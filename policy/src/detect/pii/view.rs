@@ -125,14 +125,14 @@ fn rewrite(source: &str, buffers: &mut Buffers) -> bool {
                     continue;
                 };
                 let mut piece = fold(c);
-                if matches!(piece, Piece::Same) {
-                    if let Some(latin) = confusable(c) {
-                        if at >= word_end {
-                            (word_end, word_mixed) = mixed_word(source, at);
-                        }
-                        if word_mixed {
-                            piece = Piece::As(latin);
-                        }
+                if matches!(piece, Piece::Same)
+                    && let Some(latin) = confusable(c)
+                {
+                    if at >= word_end {
+                        (word_end, word_mixed) = mixed_word(source, at);
+                    }
+                    if word_mixed {
+                        piece = Piece::As(latin);
                     }
                 }
                 (piece, c.len_utf8())
@@ -278,7 +278,7 @@ fn fold(c: char) -> Piece {
         0xa0 | 0x1680 | 0x2000..=0x200a | 0x202f | 0x205f | 0x3000 => Piece::As(' '),
         0x2010..=0x2015 | 0x2212 | 0xfe58 | 0xfe63 => Piece::As('-'),
         0x2018 | 0x2019 | 0x201b | 0x2bc => Piece::As('\''),
-        0x201c | 0x201d | 0x201e => Piece::As('"'),
+        0x201c..=0x201e => Piece::As('"'),
         0x2024 | 0xfe52 | 0xff0e | 0xff61 => Piece::As('.'),
         0xfe6b => Piece::As('@'),
         0xfe62 | 0x207a => Piece::As('+'),

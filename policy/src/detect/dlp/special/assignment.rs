@@ -80,7 +80,7 @@ enum Promise {
 fn judge(name: &[u8]) -> Option<Promise> {
     let lower = name.to_ascii_lowercase();
     let harmless = |word: &&str| lower.windows(word.len()).any(|part| part == word.as_bytes());
-    if HARMLESS.iter().any(|word| harmless(&word)) {
+    if HARMLESS.iter().any(harmless) {
         return None;
     }
     let mut promise = None;
@@ -224,7 +224,8 @@ fn is_secret(value: &[u8], promise: Promise) -> bool {
     let digits = value.iter().any(u8::is_ascii_digit);
     match promise {
         Promise::Strong => {
-            kinds >= 3 && bits >= 560 || kinds == 2 && digits && value.len() >= 10 && bits >= 640
+            kinds >= 3 && bits >= 560
+                || kinds == 2 && (digits || is_jumbled(value)) && value.len() >= 10 && bits >= 640
         }
         Promise::Weak => {
             kinds >= 3 && value.len() >= 10 && bits >= 640
@@ -258,8 +259,8 @@ fn names_something(value: &[u8]) -> bool {
             && (part.len() - letters <= 2 || letters == 0)
             && (part.iter().all(|b| !b.is_ascii_uppercase()) || part.iter().all(|b| !b.is_ascii_lowercase()))
     };
-    let names = parts.len() >= 2 && parts.iter().all(|part| one_case(part)) && entropy(value) < 1100;
-    let camel = value.iter().all(u8::is_ascii_alphabetic) && classes(value) <= 2;
+    let names = parts.len() >= 2 && parts.iter().all(one_case) && entropy(value) < 1100;
+    let camel = value.iter().all(u8::is_ascii_alphabetic) && !is_jumbled(value);
     let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"]
         .iter()
         .any(|p| value.starts_with(p));
@@ -271,6 +272,15 @@ fn names_something(value: &[u8]) -> bool {
         || digest
         || holds(value, "os.environ")
         || holds(value, "process.env")
+}
+
+/// Letters whose case changes more often than in names such as `userPasswordField`.
+fn is_jumbled(value: &[u8]) -> bool {
+    let changes = value
+        .windows(2)
+        .filter(|pair| matches!(pair, [a, b] if a.is_ascii_uppercase() != b.is_ascii_uppercase()))
+        .count();
+    value.len() >= 12 && changes * 3 >= value.len()
 }
 
 /// `fastly_token=` and 32 characters: the whole assignment.

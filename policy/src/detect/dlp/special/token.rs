@@ -26,10 +26,6 @@ pub(super) fn aws_access_key(view: &View<'_>, start: usize, after: usize, out: &
     {
         return;
     }
-    // Ids hold digits of base 32; a word in capitals rarely does.
-    if !value.iter().any(u8::is_ascii_digit) && entropy(value) < 750 {
-        return;
-    }
     out(found(Builtin::AwsAccessKeyId, start, end));
     // Where the id stands, the secret is often next to it, without its name.
     let mut place = end;

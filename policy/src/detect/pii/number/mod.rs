@@ -94,10 +94,11 @@ fn take(
 
 fn claim(chain: &Chain, from: usize, offer: Offer, claims: &mut Claims) -> usize {
     let (mut start, end) = chain.span(from, offer.to);
-    if offer.kind == Kind::Phone && from == 0 {
-        if let Some(plus) = chain.plus {
-            start = start.min(plus);
-        }
+    if offer.kind == Kind::Phone
+        && from == 0
+        && let Some(plus) = chain.plus
+    {
+        start = start.min(plus);
     }
     claims.push(start, end, offer.kind, offer.score);
     offer.to

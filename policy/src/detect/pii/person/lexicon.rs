@@ -123,6 +123,11 @@ pub(super) fn warm() {
 /// Writes `word` as the lexicon spells it: lower case, without marks.
 pub(super) fn fold(word: &str, out: &mut String) {
     out.clear();
+    if word.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        out.push_str(word);
+        out.make_ascii_lowercase();
+        return;
+    }
     for c in word.chars() {
         if c.is_ascii() {
             if c.is_ascii_alphabetic() {
@@ -202,18 +207,36 @@ fn joined(word: &str, buffer: &mut String) -> Known {
     if names > 0 { all } else { Known::NONE }
 }
 
+/// Endings, the shortest word that each counts in, and what it says.
+static ENDINGS: LazyLock<Vec<(&'static str, usize, Known)>> = LazyLock::new(|| {
+    let lists = [
+        (cues::PATRONYMICS, 6, Known::PATRONYMIC),
+        (cues::ENDINGS_LONG, 6, Known::FORM),
+        (cues::ENDINGS, 7, Known::FORM),
+    ];
+    lists
+        .into_iter()
+        .flat_map(|(list, shortest, known)| {
+            list.split_whitespace().map(move |ending| (ending, shortest, known))
+        })
+        .collect()
+});
+
 /// Endings and beginnings of family names.
 fn form(word: &str, folded: &str) -> Known {
+    if !word.chars().next().is_some_and(char::is_uppercase) {
+        return Known::NONE;
+    }
     let length = folded.chars().count();
-    let ends = |list: &str, shortest: usize| {
-        length >= shortest && list.split_whitespace().any(|ending| folded.ends_with(ending))
-    };
-    if ends(cues::PATRONYMICS, 6) {
-        return Known::PATRONYMIC;
+    if length >= 6
+        && let Some(&(_, _, known)) =
+            ENDINGS.iter().find(|(ending, shortest, _)| length >= *shortest && folded.ends_with(ending))
+    {
+        return known;
     }
     let prefixed = ["Mc", "Mac", "O'", "D'", "Fitz"].into_iter().any(|prefix| {
         word.strip_prefix(prefix)
             .is_some_and(|rest| rest.len() > 2 && rest.chars().next().is_some_and(char::is_uppercase))
     });
-    if prefixed || ends(cues::ENDINGS_LONG, 6) || ends(cues::ENDINGS, 7) { Known::FORM } else { Known::NONE }
+    if prefixed { Known::FORM } else { Known::NONE }
 }

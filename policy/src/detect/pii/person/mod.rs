@@ -9,6 +9,8 @@
 mod cues;
 mod lexicon;
 mod scripts;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use self::{
@@ -50,7 +52,8 @@ pub(super) fn find(view: &View<'_>, key: Option<&str>, claims: &mut Claims, buff
     let shouted = shouted(tokens);
     let titled = titled(tokens);
     let names_key = key.is_some_and(|key| is_name_key(key, word));
-    let reader = Reader { view, tokens, others, shouted, titled, names_key };
+    let column = Column::of(view.text, word);
+    let reader = Reader { view, tokens, others, shouted, titled, names_key, column };
     let mut at = 0;
     while at < tokens.len() {
         let end = reader.run(at);
@@ -106,6 +109,54 @@ fn is_name_key(key: &str, buffer: &mut String) -> bool {
     lexicon::look_up(last, buffer).has(Known::NAME.with(Known::ROLE))
 }
 
+/// The column of names of a table: `id,name,city`.
+#[derive(Clone, Copy)]
+struct Column {
+    /// Where the rows begin.
+    from: usize,
+    separator: u8,
+    /// How many separators stand before it in a row.
+    index: usize,
+}
+
+/// How far back the start of a row is looked for, in bytes.
+const LONGEST_ROW: usize = 512;
+
+impl Column {
+    /// The column that the first line that looks like the head of a table calls one of names.
+    fn of(text: &str, buffer: &mut String) -> Option<Self> {
+        let mut start = 0;
+        for line in text.split_inclusive('\n').take(32) {
+            let from = start + line.len();
+            start = from;
+            let separators = [b'|', b'\t', b';', b','];
+            let Some(separator) =
+                separators.into_iter().find(|separator| line.as_bytes().contains(separator))
+            else {
+                continue;
+            };
+            let mut cells = line.trim_end_matches('\n').split(char::from(separator));
+            if cells.clone().any(|cell| cell.len() > 24 || cell.bytes().any(|byte| byte.is_ascii_digit())) {
+                continue;
+            }
+            if let Some(index) = cells.position(|cell| is_name_key(cell.trim(), buffer)) {
+                return Some(Self { from, separator, index });
+            }
+        }
+        None
+    }
+
+    /// Whether the field that begins at `at` stands in the column.
+    fn holds(&self, bytes: &[u8], at: usize) -> bool {
+        if at < self.from {
+            return false;
+        }
+        let row = bytes.get(self.from.max(at.saturating_sub(LONGEST_ROW))..at).unwrap_or(&[]);
+        let row = row.rsplit(|&byte| byte == b'\n').next().unwrap_or(&[]);
+        row.iter().filter(|&&byte| byte == self.separator).count() == self.index
+    }
+}
+
 struct Reader<'a> {
     view: &'a View<'a>,
     tokens: &'a [Token],
@@ -114,6 +165,7 @@ struct Reader<'a> {
     /// The same for words that only begin with one.
     titled: bool,
     names_key: bool,
+    column: Option<Column>,
 }
 
 impl Reader<'_> {
@@ -567,7 +619,9 @@ impl Reader<'_> {
             }
             near |= distance <= BESIDE && !matches!(claim.kind, Kind::Url | Kind::Other);
         }
-        if opens && closes && near {
+        if opens && closes && self.column.is_some_and(|column| column.holds(self.view.bytes(), start)) {
+            score += 3.2;
+        } else if opens && closes && near {
             score += 2.6;
         } else if opens && closes && self.names_key {
             score += 1.0;

@@ -68,37 +68,62 @@ pub(super) fn read(view: &View<'_>, buffer: &mut String, tokens: &mut Vec<Token>
     tokens.clear();
     let text = view.text;
     let mut last_end = 0;
-    let mut chars = text.char_indices().peekable();
-    while let Some((start, c)) = chars.next() {
+    let bytes = view.bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte.is_ascii() && !byte.is_ascii_alphabetic() {
+            at += 1;
+            continue;
+        }
+        let Some(c) = view.char_at(at) else { break };
+        let start = at;
+        at += c.len_utf8();
         if !is_letter(c) {
             continue;
         }
-        let mut end = start + c.len_utf8();
+        let mut end = at;
         let mut letters = 1_usize;
         let mut upper = usize::from(c.is_uppercase());
         let mut inner_upper = false;
         // The letter before was a separator inside the word.
         let mut fresh = false;
-        while let Some(&(at, c)) = chars.peek() {
-            let joins = matches!(c, '-' | '\'') && {
-                let next = text.get(at + 1..).and_then(|rest| rest.chars().next());
-                next.is_some_and(is_letter) && !(c == '\'' && contraction(text, start, at))
-            };
-            if joins {
-                fresh = true;
-            } else if is_letter(c) {
-                letters += 1;
-                if c.is_uppercase() {
+        while let Some(&byte) = bytes.get(end) {
+            match byte {
+                b'a'..=b'z' => {
+                    letters += 1;
+                    fresh = false;
+                    end += 1;
+                }
+                b'A'..=b'Z' => {
+                    letters += 1;
                     upper += 1;
                     inner_upper |= !fresh;
+                    fresh = false;
+                    end += 1;
                 }
-                fresh = false;
-            } else {
-                break;
+                b'-' | b'\'' => {
+                    let joins = view.char_at(end + 1).is_some_and(is_letter)
+                        && !(byte == b'\'' && contraction(text, start, end));
+                    if !joins {
+                        break;
+                    }
+                    fresh = true;
+                    end += 1;
+                }
+                0x80.. => {
+                    let Some(c) = view.char_at(end).filter(|&c| is_letter(c)) else { break };
+                    letters += 1;
+                    if c.is_uppercase() {
+                        upper += 1;
+                        inner_upper |= !fresh;
+                    }
+                    fresh = false;
+                    end += c.len_utf8();
+                }
+                _ => break,
             }
-            end = at + c.len_utf8();
-            chars.next();
         }
+        at = end;
         let word = view.slice(start, end);
         let (gap, first) = gap(text.get(last_end..start).unwrap_or(""), last_end == 0);
         let first_upper = c.is_uppercase();
@@ -195,6 +220,10 @@ fn prefixed(word: &str, upper: usize) -> bool {
 }
 
 fn gap(between: &str, start: bool) -> (Gap, bool) {
+    match between {
+        " " if !start => return (Gap::Space, false),
+        _ => {}
+    }
     let trimmed = between.trim_matches(|c: char| matches!(c, '"' | '\'' | '*' | '_' | '`'));
     let quoted = trimmed.len() != between.len();
     if start {

@@ -1,0 +1,235 @@
+//! What a directory keeps beside its segments: instance, keys, sealed names.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kt_audit::Pseudonym;
+use kt_audit::chain::InstanceId;
+use kt_audit::dir::layout::{self, InstanceFile};
+use kt_audit::identity::{PseudonymKey, SealError, SealedName, Subject, SubjectKey, random_key_hex};
+use kt_audit::record::{Damage, DamageKind};
+use kt_audit::sign::{KeyError, Signer};
+use uuid::Uuid;
+
+use super::fs::{Fs, replace, write_all};
+use super::settings::SettingsError;
+
+const MAX_STATE: u64 = 64 << 20;
+
+/// Why an audit directory can't be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process writes to it.
+    #[error("audit directory `{dir}` is in use by another process ({holder})", dir = dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// Who holds it, as far as is known.
+        holder: String,
+    },
+    /// A file or the directory itself can't be made, read or written.
+    #[error("audit file `{file}` can't be used", file = file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The settings contradict themselves.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// No signing key could be made.
+    #[error("audit signing key can't be made")]
+    Key(#[from] KeyError),
+    /// No pseudonym key could be made.
+    #[error("audit pseudonym key can't be made")]
+    Seal(#[from] SealError),
+}
+
+impl OpenError {
+    pub(crate) fn io(file: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let file = file.into();
+        move |source| Self::Io { file, source }
+    }
+}
+
+/// Who this directory is, and its keys.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) instance: InstanceId,
+    pub(crate) signer: Arc<Signer>,
+    pub(crate) pseudonyms: PseudonymKey,
+}
+
+impl Identity {
+    /// Loads instance and keys, and makes what is missing. A file that can't be understood is set aside, replaced
+    /// and told as damage; one that can't be read or written is an error.
+    ///
+    /// `known` is the instance that the segments name.
+    pub(crate) fn load<F: Fs>(
+        fs: &F,
+        known: Option<InstanceId>,
+        fleet_key: Option<PseudonymKey>,
+        damage: &mut Vec<Damage>,
+    ) -> Result<Self, OpenError> {
+        let lost = Damage { what: DamageKind::LostState, segment: None, offset: 0, bytes: 0 };
+
+        let instance_file =
+            load(fs, layout::INSTANCE, |text| serde_json::from_str::<InstanceFile>(text).ok())?;
+        let instance = match instance_file {
+            Loaded::Is(file) => file.instance,
+            other => {
+                if known.is_some() || matches!(other, Loaded::Unreadable) {
+                    damage.push(lost.clone());
+                }
+                let instance = known.unwrap_or_else(|| InstanceId(Uuid::now_v7()));
+                let file = InstanceFile { v: 1, instance };
+                save(fs, layout::INSTANCE, &serde_json::to_string(&file).unwrap_or_default(), false)?;
+                instance
+            }
+        };
+
+        let signer = match load(fs, layout::SIGNING_KEY, |text| Signer::from_seed_hex(text).ok())? {
+            Loaded::Is(signer) => signer,
+            other => {
+                if known.is_some() || matches!(other, Loaded::Unreadable) {
+                    damage.push(lost.clone());
+                }
+                let signer = Signer::generate()?;
+                save(fs, layout::SIGNING_KEY, &signer.seed_hex()?, true)?;
+                signer
+            }
+        };
+        // All public keys that this directory has ever had stay in the file: older runs are checked against them.
+        let public = signer.public().to_string();
+        let mut keys = match load(fs, layout::PUBLIC_KEYS, |text| Some(text.to_owned()))? {
+            Loaded::Is(keys) => keys,
+            Loaded::Missing | Loaded::Unreadable => String::new(),
+        };
+        if keys.lines().last().map(str::trim) != Some(&public) {
+            if !keys.is_empty() && !keys.ends_with('\n') {
+                keys.push('\n');
+            }
+            keys.push_str(&public);
+            save(fs, layout::PUBLIC_KEYS, &keys, false)?;
+        }
+
+        let pseudonyms = match fleet_key {
+            Some(key) => key,
+            None => match load(fs, layout::PSEUDONYM_KEY, |text| PseudonymKey::from_hex(text).ok())? {
+                Loaded::Is(key) => key,
+                other => {
+                    if known.is_some() || matches!(other, Loaded::Unreadable) {
+                        damage.push(lost);
+                    }
+                    let text = random_key_hex()?;
+                    save(fs, layout::PSEUDONYM_KEY, &text, true)?;
+                    PseudonymKey::from_hex(&text)?
+                }
+            },
+        };
+        Ok(Self { instance, signer: Arc::new(signer), pseudonyms })
+    }
+}
+
+enum Loaded<T> {
+    Is(T),
+    Missing,
+    Unreadable,
+}
+
+/// Reads a small text file; one that `parse` refuses is renamed to `NAME.bad`.
+fn load<F: Fs, T>(fs: &F, name: &str, parse: impl FnOnce(&str) -> Option<T>) -> Result<Loaded<T>, OpenError> {
+    let bytes = match fs.read(name, MAX_STATE) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Missing),
+        Err(error) => return Err(OpenError::io(name)(error)),
+    };
+    if let Some(value) = std::str::from_utf8(&bytes).ok().and_then(parse) {
+        return Ok(Loaded::Is(value));
+    }
+    fs.rename(name, &format!("{name}.bad")).map_err(OpenError::io(name))?;
+    Ok(Loaded::Unreadable)
+}
+
+fn save<F: Fs>(fs: &F, name: &str, line: &str, private: bool) -> Result<(), OpenError> {
+    replace(fs, name, format!("{line}\n").as_bytes(), private).map_err(OpenError::io(name))
+}
+
+/// Sealed names and their keys.
+type Tables<F> = (Arc<<F as Fs>::File>, Arc<<F as Fs>::File>);
+
+/// The two tables of sealed names, appended to by the writer.
+pub(crate) struct Subjects<F: Fs> {
+    files: Option<Tables<F>>,
+    sealed: HashSet<Pseudonym>,
+}
+
+impl<F: Fs> Subjects<F> {
+    /// Learns who has a key already. Lines that can't be read are passed over: at worst a name is sealed twice.
+    pub(crate) fn load(fs: &F) -> Self {
+        let keys: HashSet<_> =
+            lines::<F, SubjectKey>(fs, layout::SUBJECT_KEYS).into_iter().map(|row| row.subject).collect();
+        let names = lines::<F, SealedName>(fs, layout::SEALED_NAMES).into_iter().map(|row| row.subject);
+        Self { files: None, sealed: names.filter(|subject| keys.contains(subject)).collect() }
+    }
+
+    /// The rows that must be written before a record of `subject` is: none once the name is sealed.
+    pub(crate) fn rows(&self, subject: &Subject) -> Result<Option<(String, String)>, SealError> {
+        if self.sealed.contains(&subject.pseudonym()) {
+            return Ok(None);
+        }
+        let (name, key) = subject.seal()?;
+        let row = |json: serde_json::Result<String>| json.map(|row| row + "\n").unwrap_or_default();
+        Ok(Some((row(serde_json::to_string(&name)), row(serde_json::to_string(&key)))))
+    }
+
+    /// Writes the rows of `subject`. The key first: a name without a key can't be read, so that a crash in
+    /// between leaves nothing that an erasure would miss.
+    pub(crate) fn write(&mut self, fs: &F, subject: &Subject, rows: &(String, String)) -> io::Result<()> {
+        let (names, keys) = if let Some(files) = &self.files {
+            files.clone()
+        } else {
+            let names = open_table(fs, layout::SEALED_NAMES, false)?;
+            let files = (Arc::new(names), Arc::new(open_table(fs, layout::SUBJECT_KEYS, true)?));
+            self.files = Some(files.clone());
+            files
+        };
+        let (_, written) = write_all(&*keys, rows.1.as_bytes());
+        let written = written.and_then(|()| write_all(&*names, rows.0.as_bytes()).1);
+        if written.is_err() {
+            // A torn line: the next one begins on a new line, because the tables are opened anew.
+            self.files = None;
+        } else {
+            self.sealed.insert(subject.pseudonym());
+        }
+        written
+    }
+
+    /// The files that an fsync must cover, where they are open.
+    pub(crate) fn files(&self) -> impl Iterator<Item = Arc<F::File>> {
+        self.files.clone().into_iter().flat_map(|(names, keys)| [keys, names])
+    }
+}
+
+/// Opens a table for appending, after a line feed where its last line is torn.
+fn open_table<F: Fs>(fs: &F, name: &str, private: bool) -> io::Result<F::File> {
+    let file = match fs.open(name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return fs.create(name, private),
+        Err(error) => return Err(error),
+    };
+    let content = fs.read(name, MAX_STATE)?;
+    if content.last().is_some_and(|byte| *byte != b'\n') {
+        write_all(&file, b"\n").1?;
+    }
+    Ok(file)
+}
+
+fn lines<F: Fs, T: serde::de::DeserializeOwned>(fs: &F, name: &str) -> Vec<T> {
+    let content = fs.read(name, MAX_STATE).unwrap_or_default();
+    content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}

@@ -1,0 +1,4 @@
+//! The log through its handle, on a real directory.
+
+pub(crate) mod support;
+mod thread;
