@@ -173,10 +173,15 @@ fn card(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
                         Separator::Space | Separator::Hyphen | Separator::Dot | Separator::Break
                     )
             });
-        // A long row of digits with one character before its last groups is a decimal number.
-        let decimal =
-            groups.len() == 2 && groups.last().is_some_and(|group| group.separator == Separator::Dot);
-        if !regular || decimal || !checks::luhn(digits) || digits.iter().all(|&digit| digit == 0) {
+        // A long row of digits behind one point is a decimal number.
+        let dot = |group: Option<&Group>| group.is_some_and(|group| group.separator == Separator::Dot);
+        let decimal = (groups.len() == 2 && dot(groups.last())) || (groups.len() == 1 && dot(groups.first()));
+        if !regular
+            || decimal
+            || (chain.inside && from == 0)
+            || !checks::luhn(digits)
+            || digits.iter().all(|&digit| digit == 0)
+        {
             continue;
         }
         let (start, end) = chain.span(from, to);

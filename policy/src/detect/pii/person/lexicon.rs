@@ -179,10 +179,8 @@ pub(super) fn look_up(word: &str, buffer: &mut String) -> Known {
 /// What is known of a word with hyphens.
 fn joined(word: &str, buffer: &mut String) -> Known {
     fold(word, buffer);
-    if let Some(&known) = LEXICON.get(buffer.as_str()) {
-        if known != Known::NONE {
-            return known;
-        }
+    if let Some(&known) = LEXICON.get(buffer.as_str()).filter(|&&known| known != Known::NONE) {
+        return known;
     }
     let mut all = Known::NONE;
     let mut words = 0;

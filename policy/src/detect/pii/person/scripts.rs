@@ -157,9 +157,8 @@ impl Tables {
 /// Claims names in Han, Kana and Hangul.
 pub(super) fn find(view: &View<'_>, others: &[Found], named: bool, claims: &mut Claims) {
     let text = view.text;
-    let mut chars = text.char_indices();
     let mut done = 0;
-    while let Some((at, c)) = chars.next() {
+    for (at, c) in text.char_indices() {
         if at < done || !(is_han(c) || is_kana(c) || is_hangul(c)) {
             continue;
         }

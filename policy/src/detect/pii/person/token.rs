@@ -140,7 +140,7 @@ pub(super) fn read(view: &View<'_>, buffer: &mut String, tokens: &mut Vec<Token>
         let piece = before.is_some_and(|c| {
             matches!(c, '@' | '#' | '_' | '/' | '\\' | '$' | '~' | '%') || c.is_ascii_digit()
         }) || (before == Some('.')
-            && view.char_before(start - 1).is_some_and(|c| c.is_alphanumeric())
+            && view.char_before(start - 1).is_some_and(char::is_alphanumeric)
             && shape != Shape::Initial
             && !view.disguised(start - 1)
             && last_gap_is_tight(text, start))
