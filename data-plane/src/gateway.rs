@@ -160,7 +160,7 @@ fn open_audit(
     if let Some(logger) = logger {
         log_settings.default_retention = retention(logger);
     }
-    let (handle, log) = audit::open(&audit.dir, log_settings)
+    let (handle, log) = audit::open(&audit.dir, &log_settings)
         .map_err(|error| StartError::Audit { dir: audit.dir.clone(), error })?;
     Ok((Some(handle), Some(log)))
 }

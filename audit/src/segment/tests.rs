@@ -25,8 +25,8 @@ fn header() -> Header {
 fn segment(payloads: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = header().encode().to_vec();
     let mut chain = ChainState::start(INSTANCE, EPOCH, header().previous);
-    for (index, payload) in payloads.iter().enumerate() {
-        let (after, time) = chain.after(index as i64, payload);
+    for (time, payload) in (0..).zip(payloads) {
+        let (after, time) = chain.after(time, payload);
         encode_frame(&mut bytes, chain.next_sequence, time, &chain.previous, payload).unwrap();
         chain = after;
     }

@@ -294,7 +294,7 @@ impl Verifier {
             None if frame.previous.is_zero() && frame.sequence == 0 => {}
             None => {
                 let cause = Cause::Link;
-                let otherwise = self.at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
+                let otherwise = at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
                 self.gaps.push(Gap { before: Digest::ZERO, last: frame.previous, otherwise });
             }
         }
@@ -393,7 +393,7 @@ impl Verifier {
         } else {
             Cause::Link
         };
-        let otherwise = self.at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
+        let otherwise = at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
         self.gaps.push(Gap { before: at.last.hash, last: frame.previous, otherwise });
     }
 
@@ -533,24 +533,6 @@ impl Verifier {
         false
     }
 
-    fn at_break(
-        &self,
-        kind: BreakKind,
-        segment: &Segment<'_>,
-        offset: usize,
-        sequence: u64,
-        cause: Cause,
-    ) -> Break {
-        Break {
-            kind,
-            file: segment.file.to_owned(),
-            offset: offset as u64,
-            epoch: Some(segment.epoch),
-            sequence: Some(sequence),
-            cause,
-        }
-    }
-
     fn break_at(
         &mut self,
         kind: BreakKind,
@@ -559,7 +541,7 @@ impl Verifier {
         sequence: u64,
         cause: Cause,
     ) {
-        let found = self.at_break(kind, segment, offset, sequence, cause);
+        let found = at_break(kind, segment, offset, sequence, cause);
         self.report.add(found);
     }
 
@@ -573,6 +555,17 @@ impl Verifier {
         cause: Cause,
     ) {
         self.report.add(Break { kind, file: file.to_owned(), offset, epoch, sequence, cause });
+    }
+}
+
+fn at_break(kind: BreakKind, segment: &Segment<'_>, offset: usize, sequence: u64, cause: Cause) -> Break {
+    Break {
+        kind,
+        file: segment.file.to_owned(),
+        offset: offset as u64,
+        epoch: Some(segment.epoch),
+        sequence: Some(sequence),
+        cause,
     }
 }
 

@@ -185,7 +185,7 @@ fn an_untouched_log_is_intact_and_signed_to_its_end() {
     let report = log.verify();
     assert_eq!(report.breaks, []);
     assert_eq!((report.epochs, report.segments, report.checkpoints), (2, 4, 4));
-    assert_eq!(report.records as usize, log.places.len());
+    assert_eq!(report.records, log.places.len() as u64);
     assert_eq!(report.signed_through, log.chain.last());
     assert_eq!(report.unsigned_records, 0);
 }

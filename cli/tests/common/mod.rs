@@ -25,7 +25,8 @@ pub(crate) fn repository(path: &str) -> PathBuf {
 
 /// Runs `kt` to its end: exit code, stdout, stderr.
 pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
-    let output = kt().args(arguments).output().unwrap();
+    // Help is wrapped to the terminal; here there is none, whatever the shell says.
+    let output = kt().args(arguments).env("COLUMNS", "100").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }

@@ -181,7 +181,12 @@ impl<F: Fs> Engine<F> {
 
     fn stage_checkpoint(&mut self, reason: CheckpointReason, now_us: i64) -> bool {
         let Some(covers) = self.chain.last() else { return false };
-        let lists_state = matches!(reason, CheckpointReason::Start | CheckpointReason::Roll);
+        let lists_state = match reason {
+            CheckpointReason::Start => true,
+            // Until a start is through, requests of the run before are open that this run does not list.
+            CheckpointReason::Roll => matches!(self.start, start::Start::Done),
+            CheckpointReason::Count | CheckpointReason::Interval | CheckpointReason::Shutdown => false,
+        };
         let open = (lists_state && self.open.len() <= OPEN_LISTED).then(|| {
             let mut open: Vec<_> = self.open.values().copied().collect();
             open.sort_by_key(|request| request.id);

@@ -146,14 +146,16 @@ impl Detector for InjectionDetector {
             hits.push(Hit { start: window.span.start, end: window.span.end, rule, score: window.score });
         }
         let built_in = self.rules.len() - self.patterns.len();
-        self.patterns.find(text.text, memory.canonical(), |pattern, span| {
+        let (canonical, patterns) = memory.for_patterns();
+        self.patterns.find(text.text, canonical, patterns, |pattern, span| {
             let rule = u32::try_from(built_in + pattern).unwrap_or(0);
             hits.push(Hit { start: span.start, end: span.end, rule, score: 1.0 });
             score = 1.0;
         });
-        if let Some(new) = hits.get_mut(from..) {
-            new.sort_by_key(|hit| (hit.start, hit.end, hit.rule));
-        }
+        let mut new = hits.split_off(from);
+        new.sort_by_key(|hit| (hit.start, hit.end, hit.rule));
+        new.dedup_by_key(|hit| (hit.start, hit.end, hit.rule));
+        hits.append(&mut new);
         Some(score)
     }
 

@@ -11,7 +11,7 @@ use super::{
     tokens::{Tokens, View},
 };
 use crate::{
-    detect::{Origin, Text},
+    detect::{Origin, Text, patterns::PatternScratch},
     pack::kinds::{InjectionEncoding, RuleSwitch},
     text::{
         canonical::{Canonical, Homoglyphs, Options},
@@ -47,6 +47,7 @@ pub struct Memory {
     score: score::Memory,
     encoded: Vec<Encoded>,
     windows: Vec<Window>,
+    patterns: PatternScratch,
     /// Ideas found in all views: a measure of the work done.
     work: usize,
 }
@@ -64,9 +65,9 @@ impl Memory {
         &self.windows
     }
 
-    /// The canonical form of the last text.
-    pub(super) fn canonical(&self) -> &Canonical {
-        &self.canonical
+    /// The canonical form of the last text, and memory for searching it.
+    pub(super) fn for_patterns(&mut self) -> (&Canonical, &mut PatternScratch) {
+        (&self.canonical, &mut self.patterns)
     }
 }
 

@@ -78,7 +78,9 @@ fn a_failed_write_moves_to_a_new_segment_and_loses_only_what_was_refused() {
     let mut engine = start(&disk, settings(), 1, NOW);
     put(&mut engine, closed(1), NOW).unwrap();
     for fault in [&[Fault::Write][..], &[Fault::Write, Fault::SetLen]] {
-        fault.iter().for_each(|fault| disk.fail_next(*fault));
+        for each in fault {
+            disk.fail_next(*each);
+        }
         assert!(matches!(put(&mut engine, closed(2), NOW), Err(AppendError::Io(_))));
         put(&mut engine, closed(3), NOW).unwrap();
         disk.forgive();
@@ -126,7 +128,7 @@ fn a_full_disk_refuses_by_type_and_recovers() {
     disk.set_capacity(None);
     put(&mut engine, opened(3), NOW).unwrap();
     let ids: Vec<_> = stored(&disk).iter().filter_map(|record| record.body.request_id()).collect();
-    assert_eq!(ids.iter().map(|id| id.as_u128()).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(ids.iter().map(Uuid::as_u128).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(verify(&disk).breaks, []);
 }
 

@@ -18,9 +18,9 @@ use self::disk::Disk;
 use super::*;
 use crate::audit::tests::support::{closed, opened};
 
-pub(super) const NOW: i64 = 1_800_000_000_000_000;
+const NOW: i64 = 1_800_000_000_000_000;
 
-pub(super) fn settings() -> Settings {
+fn settings() -> Settings {
     Settings {
         segment_bytes: 4 << 10,
         max_bytes: 4 << 20,
@@ -31,22 +31,22 @@ pub(super) fn settings() -> Settings {
 }
 
 /// Opens the directory on `disk` as run number `run`.
-pub(super) fn start(disk: &Disk, settings: Settings, run: u8, now_us: i64) -> Engine<Disk> {
+fn start(disk: &Disk, settings: Settings, run: u8, now_us: i64) -> Engine<Disk> {
     let epoch = Epoch([run; 16]);
     Engine::open(disk.clone(), settings, epoch, now_us, Arc::default()).expect("damage never stops a start")
 }
 
-pub(super) fn entry(body: Body) -> Entry {
+fn entry(body: Body) -> Entry {
     Entry::new(body, None).unwrap()
 }
 
 /// Appends one record and says whether it was written.
-pub(super) fn put(engine: &mut Engine<Disk>, body: Body, now_us: i64) -> Result<u64, AppendError> {
+fn put(engine: &mut Engine<Disk>, body: Body, now_us: i64) -> Result<u64, AppendError> {
     engine.append(&[&entry(body)], now_us).pop().unwrap()
 }
 
 /// Every readable record on the disk, in order.
-pub(super) fn stored(disk: &Disk) -> Vec<Record> {
+fn stored(disk: &Disk) -> Vec<Record> {
     let mut records = Vec::new();
     for (_, bytes) in segments(disk) {
         for item in scan(&bytes).1 {
@@ -58,7 +58,7 @@ pub(super) fn stored(disk: &Disk) -> Vec<Record> {
     records
 }
 
-pub(super) fn segments(disk: &Disk) -> Vec<(SegmentName, Vec<u8>)> {
+fn segments(disk: &Disk) -> Vec<(SegmentName, Vec<u8>)> {
     let mut segments: Vec<_> = disk
         .names()
         .iter()
@@ -68,7 +68,7 @@ pub(super) fn segments(disk: &Disk) -> Vec<(SegmentName, Vec<u8>)> {
     segments
 }
 
-pub(super) fn verify(disk: &Disk) -> Report {
+fn verify(disk: &Disk) -> Report {
     let keys = disk.content(layout::PUBLIC_KEYS).unwrap_or_default();
     let keys = std::str::from_utf8(&keys).unwrap().lines().map(|line| line.parse().unwrap()).collect();
     let head: Option<Head> = disk.content(layout::HEAD).map(|bytes| serde_json::from_slice(&bytes).unwrap());
@@ -80,7 +80,7 @@ pub(super) fn verify(disk: &Disk) -> Report {
     verifier.finish()
 }
 
-pub(super) fn sync(engine: &mut Engine<Disk>, now_us: i64) -> bool {
+fn sync(engine: &mut Engine<Disk>, now_us: i64) -> bool {
     let Some(job) = engine.sync_job(now_us, true) else { return true };
     let done = job.run();
     engine.sync_done(&done);

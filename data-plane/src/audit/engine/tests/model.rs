@@ -60,15 +60,28 @@ fn action() -> impl Strategy<Value = Action> {
 
 type Key = (Kind, Uuid);
 
+/// What a record can survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Safe {
+    /// The death of the process.
+    Written,
+    /// A power cut.
+    Synced,
+    /// The death of the process; an fsync that should have covered it failed, and nobody knows.
+    Doubtful,
+}
+
 /// What must be true of the disk.
 #[derive(Default)]
 struct Oracle {
-    /// Acknowledged, in order; true once an fsync covers it.
-    acked: Vec<(Key, bool)>,
+    /// Acknowledged, in order.
+    acked: Vec<(Key, Safe)>,
     /// Refused while the process was alive: they must not be there.
     refused: Vec<Key>,
     next: u128,
     open: Vec<Uuid>,
+    /// An fsync has failed: the log's own records may be doubtful too.
+    doubtful: bool,
     /// Power was cut while some of it was not synced: the chain may show what was lost.
     lossy: bool,
 }
@@ -148,7 +161,7 @@ impl World {
         for (key, result) in keys.into_iter().zip(results) {
             match result {
                 Ok(_) => {
-                    self.oracle.acked.push((key, false));
+                    self.oracle.acked.push((key, Safe::Written));
                     if key.0 == Kind::Opened {
                         self.oracle.open.push(key.1);
                     }
@@ -161,12 +174,12 @@ impl World {
 
     fn sync(&mut self) {
         let now = self.now;
-        if sync(self.engine(), now) && !self.disk.is_dead() {
-            let failed_before =
-                self.engine().metrics.sync_errors.load(std::sync::atomic::Ordering::Relaxed) > 0;
-            // After an fsync that failed, what it should have covered is not known to be durable.
-            if !failed_before {
-                self.oracle.acked.iter_mut().for_each(|(_, synced)| *synced = true);
+        let synced = sync(self.engine(), now) && !self.disk.is_dead();
+        let now_safe = if synced { Safe::Synced } else { Safe::Doubtful };
+        self.oracle.doubtful |= now_safe == Safe::Doubtful;
+        for (_, safe) in &mut self.oracle.acked {
+            if *safe == Safe::Written {
+                *safe = now_safe;
             }
         }
     }
@@ -183,9 +196,10 @@ impl World {
         let mut luck = luck.into_iter().cycle();
         self.disk.power_cut(|bound| usize::from(luck.next().unwrap()) % bound);
         let there: HashSet<Key> = keys(&self.disk).into_iter().collect();
-        self.oracle.lossy |= self.oracle.acked.iter().any(|(_, synced)| !synced);
-        self.oracle.acked.retain(|(key, synced)| *synced || there.contains(key));
-        self.oracle.acked.iter_mut().for_each(|(_, synced)| *synced = true);
+        self.oracle.lossy |= self.oracle.doubtful;
+        self.oracle.lossy |= self.oracle.acked.iter().any(|(_, safe)| *safe != Safe::Synced);
+        self.oracle.acked.retain(|(key, safe)| *safe == Safe::Synced || there.contains(key));
+        self.oracle.acked.iter_mut().for_each(|(_, safe)| *safe = Safe::Synced);
     }
 
     fn check(&mut self) {
