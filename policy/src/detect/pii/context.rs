@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind, StartKind};
 
 /// What a word speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -736,6 +736,8 @@ static DICTIONARY: LazyLock<Option<(AhoCorasick, Vec<u32>)>> = LazyLock::new(|| 
     let automaton = AhoCorasickBuilder::new()
         .ascii_case_insensitive(true)
         .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(AhoCorasickKind::DFA))
+        .start_kind(StartKind::Unanchored)
         .build(topics.keys())
         .ok()?;
     Some((automaton, topics.into_values().collect()))
@@ -777,8 +779,11 @@ impl Context {
         let mut start = 0;
         for line in text.split_inclusive('\n').take(64) {
             let end = start + line.len();
-            let cells = line.bytes().filter(|byte| matches!(byte, b',' | b'|' | b'\t' | b';')).count();
-            if cells >= 1 && line.ends_with('\n') && !line.bytes().any(|byte| byte.is_ascii_digit()) {
+            let mut cells = line.split([',', '|', '\t', ';']).map(str::trim).filter(|cell| !cell.is_empty());
+            // Names of columns are short; a sentence with a comma is no head.
+            let short =
+                cells.clone().count() >= 2 && cells.all(|cell| cell.len() <= 24 && !cell.ends_with('.'));
+            if short && line.ends_with('\n') && !line.bytes().any(|byte| byte.is_ascii_digit()) {
                 let topics = self.between(start, end);
                 if topics != 0 {
                     self.head = topics;

@@ -83,10 +83,7 @@ fn is_base58check(word: &str) -> bool {
         }
     }
     let Some((payload, check)) = bytes.split_at_checked(21) else { return false };
-    let ones = word.bytes().take_while(|&c| c == b'1').count();
-    let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
     payload.first().is_some_and(|version| VERSIONS.contains(version))
-        && ones == zeros
         && Sha256::digest(Sha256::digest(payload)).starts_with(check)
 }
 

@@ -62,7 +62,7 @@ const PROSE: [&str; 40] = [
 pub(super) fn find(view: &View<'_>, context: &Context, claims: &mut Claims) {
     let mut done = 0;
     for at in memchr::memchr_iter(b'@', view.bytes()) {
-        if at < done {
+        if at < done || is_remote(view, at) {
             continue;
         }
         if let Some((start, end, score)) = tight(view, at, done).or_else(|| spaced(view, at, done)) {
@@ -73,14 +73,16 @@ pub(super) fn find(view: &View<'_>, context: &Context, claims: &mut Claims) {
     worded(view, context, claims);
 }
 
+/// `git@host:path`, the way git names a remote.
+fn is_remote(view: &View<'_>, at: usize) -> bool {
+    let user = at >= 3 && view.slice(at - 3, at) == "git" && !view.before(at - 3).is_ascii_alphanumeric();
+    user && domain::read(view, at + 1, false).is_some_and(|host| view.byte(host.end) == b':')
+}
+
 /// `jane@example.org`
 fn tight(view: &View<'_>, at: usize, from: usize) -> Option<(usize, usize, f32)> {
     let start = local(view, at, from)?;
     let host = domain::read(view, at + 1, false)?;
-    // The way git names a remote.
-    if view.slice(start, at) == "git" && view.byte(host.end) == b':' {
-        return None;
-    }
     let score = if domain::is_top_level(host.top(view)) { 0.99 } else { 0.8 };
     Some((start, host.end, score))
 }

@@ -57,6 +57,8 @@ pub(super) struct Chain {
     pub(super) open: Option<usize>,
     /// The chain is a piece of something longer (`INV-2024-1`, `$100`, `09:12`).
     pub(super) attached: bool,
+    /// A letter or digit stands right before it.
+    pub(super) inside: bool,
     /// Every group is one digit.
     pub(super) spread: bool,
 }
@@ -71,6 +73,7 @@ impl Chain {
             plus: None,
             open: None,
             attached: false,
+            inside: false,
             spread: false,
         };
         chain.look_before(view, start);
@@ -131,6 +134,7 @@ impl Chain {
             }
         }
         let before = view.char_before(at);
+        self.inside = before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_');
         self.attached = match before {
             Some(c @ ('_' | '$' | '€' | '£' | '¥' | '#' | '+' | '^')) => c != '#' || self.plus.is_none(),
             Some('-') => view.char_before(at - 1).is_some_and(|c| c.is_ascii_alphanumeric()),
@@ -156,7 +160,12 @@ impl Chain {
         let cut = match after {
             Some('x' | 'X') => !view.byte(last.end + 1).is_ascii_digit() || last.len() < 3,
             Some('%' | '_' | '€' | '$' | '£') => true,
-            Some(':') => view.byte(last.end + 1).is_ascii_digit(),
+            // A time of day; behind an address a colon leads to a port.
+            Some(':') => {
+                view.byte(last.end + 1).is_ascii_digit()
+                    && last.len() <= 2
+                    && last.separator != Separator::Dot
+            }
             Some(',') => {
                 view.byte(last.end + 1).is_ascii_digit() && run(view, last.end + 1) == 3 && last.len() <= 3
             }

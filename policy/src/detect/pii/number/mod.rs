@@ -79,7 +79,7 @@ fn take(
         nine(context, chain, from),
         ten(context, chain, from),
         bank(context, chain, from),
-        phone(context, chain, from),
+        phone(view, context, chain, from),
         security_code(context, chain, from),
     ]
     .into_iter()
@@ -173,10 +173,15 @@ fn card(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
                         Separator::Space | Separator::Hyphen | Separator::Dot | Separator::Break
                     )
             });
-        // A long row of digits with one character before its last groups is a decimal number.
-        let decimal =
-            groups.len() == 2 && groups.last().is_some_and(|group| group.separator == Separator::Dot);
-        if !regular || decimal || !checks::luhn(digits) || digits.iter().all(|&digit| digit == 0) {
+        // A long row of digits behind one point is a decimal number.
+        let dot = |group: Option<&Group>| group.is_some_and(|group| group.separator == Separator::Dot);
+        let decimal = (groups.len() == 2 && dot(groups.last())) || (groups.len() == 1 && dot(groups.first()));
+        if !regular
+            || decimal
+            || (chain.inside && from == 0)
+            || !checks::luhn(digits)
+            || digits.iter().all(|&digit| digit == 0)
+        {
             continue;
         }
         let (start, end) = chain.span(from, to);
@@ -207,6 +212,15 @@ fn four_numbers(
     }
     let (start, end) = (groups.first()?.start, groups.last()?.end);
     net::ipv4(view, context, start, end, claims).then_some(from + 4)
+}
+
+/// How far words after `end` may stand: to the end of the sentence, the line or the cell.
+fn after(view: &View<'_>, end: usize) -> usize {
+    let rest = view.bytes().get(end..).unwrap_or(&[]);
+    rest.iter()
+        .take(AFTER)
+        .take_while(|byte| !matches!(byte, b'.' | b';' | b',' | b'\n' | b'"' | b'|' | b'!' | b'?'))
+        .count()
 }
 
 /// Whether the groups all have one kind of separator between them, and which.
@@ -334,7 +348,7 @@ fn bank(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
     })
 }
 
-fn phone(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
+fn phone(view: &View<'_>, context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
     let offer = |to, score| Some(Offer { to, kind: Kind::Phone, score });
     if let Some((to, score)) = phone::with_code(chain, from) {
         let (start, end) = chain.span(from, to);
@@ -348,7 +362,7 @@ fn phone(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
     let spoken = phone::spoken_of(chain, from);
     let to = shaped.map(|(to, _)| to).or(spoken)?;
     let (start, end) = chain.span(from, to);
-    let distance = context.distance(Topic::Phone, start, end, BEFORE, AFTER / 2);
+    let distance = context.distance(Topic::Phone, start, end, BEFORE, after(view, end).min(AFTER / 2));
     let other = context.distance(Topic::OtherNumber, start, end, 16, 0);
     match (shaped, distance, other) {
         (Some((to, _)), Some(distance), other) if other.is_none_or(|other| distance <= other) => {
@@ -358,7 +372,10 @@ fn phone(context: &Context, chain: &Chain, from: usize) -> Option<Offer> {
         (Some((to, score)), _, None) => offer(to, score),
         (None, Some(distance), other) if other.is_none_or(|other| distance <= other) => offer(spoken?, 0.75),
         (None, _, None) if to == from + 1 || chain.spread => {
-            let score = phone::plain(chain.digits(from, to));
+            let digits = chain.digits(from, to);
+            // Nobody spreads out a number that is not meant to be hidden.
+            let hidden = chain.spread && digits.first() == Some(&0) && (9..=12).contains(&digits.len());
+            let score = if hidden { 0.55 } else { phone::plain(digits) };
             if score > 0.0 { offer(to, score) } else { None }
         }
         _ => None,

@@ -366,7 +366,8 @@ fn shape(chain: &Chain, from: usize, groups: &[Group], digits: &[u8]) -> f32 {
         [5, 5] if matches!(digit(0), 6..=9) => weight,
         // A trunk 0 and an area. Two short groups may be anything.
         [first, ..] if digit(0) == 0 && digit(1) != 0 && *first >= 2 && *first <= 6 && lengths.len() >= 2 => {
-            let short = lengths.iter().skip(1).any(|&length| length < 2);
+            // The form of social security numbers, also of those that are never given.
+            let short = lengths == [3, 2, 4] || lengths.iter().skip(1).any(|&length| length < 2);
             if short || date(groups, digits) {
                 0.0
             } else if digits.len() < 9 {

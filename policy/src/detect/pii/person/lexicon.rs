@@ -1,146 +1,240 @@
-//! What single words are known for. The lists are data: lower case, without accents and hyphens, sorted.
+//! What is known of single words: names, words that are no names, and words that speak of a name beside them.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::LazyLock,
+};
 
-/// A given name.
-pub(super) const GIVEN: u16 = 1;
-/// A family name.
-pub(super) const FAMILY: u16 = 1 << 1;
-/// A name that is an ordinary word too, so that it counts little alone.
-pub(super) const COMMON: u16 = 1 << 2;
-/// An ordinary word that begins sentences and is not part of a name.
-pub(super) const STOP: u16 = 1 << 3;
-/// A word after which a person is named (`customer`, `regards`, `spoke`).
-pub(super) const TRIGGER: u16 = 1 << 4;
-/// A title (`Dr`).
-pub(super) const TITLE: u16 = 1 << 5;
-/// A word that makes what stands before it an organisation, a place or a term.
-pub(super) const ORG: u16 = 1 << 6;
-/// A place, a product, a language.
-pub(super) const PLACE: u16 = 1 << 7;
-/// Stands between the parts of a name (`van`, `de la`).
-pub(super) const PARTICLE: u16 = 1 << 8;
-/// Leads to a person after a trigger (`call with`, `belongs to`).
-pub(super) const LINK: u16 = 1 << 9;
-/// What a person does, after the name.
-pub(super) const VERB: u16 = 1 << 10;
-/// Joins `name` and the name (`my name is`).
-pub(super) const COPULA: u16 = 1 << 11;
-/// The word `name` itself.
-pub(super) const NAME: u16 = 1 << 12;
-/// Begins the name of a place (`San`, `Mount`).
-pub(super) const HEAD: u16 = 1 << 13;
-/// Ends a letter (`regards`), so that the next line is a name.
-pub(super) const CLOSING: u16 = 1 << 14;
+use unicode_normalization::char::{decompose_canonical, is_combining_mark};
 
-const HEADS: &str = "san santa santo sao saint st ste mount mt lake fort ft port puerto los las new cape";
+use super::cues;
 
-const CLOSINGS: &str = "regards sincerely thanks cheers best yours gruss grusse grussen cordialement saludos atentamente \
-     saluti abracos groet groeten groetjes pozdrawiam halsningar mvh terveisin pozdravem saygilar cumprimentos";
+/// A set of things known of a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Known(u32);
 
-const PARTICLES: &str = "af al ap ben bin binti da das de degli dei del della den der di do dos du e el ibn la le los o \
-     san st te ten ter tot van vander vom von y zu zum zur ap";
+impl Known {
+    /// Nothing.
+    pub(super) const NONE: Self = Self(0);
+    /// A given name.
+    pub(super) const GIVEN: Self = Self(1);
+    /// A family name.
+    pub(super) const FAMILY: Self = Self(1 << 1);
+    /// A word, maybe besides being a name.
+    pub(super) const WORD: Self = Self(1 << 2);
+    /// Joins the parts of a family name (`van`, `de la`, `bin`).
+    pub(super) const PARTICLE: Self = Self(1 << 3);
+    /// A title or an address (`Mrs`, `Dear`): a name follows almost always.
+    pub(super) const TITLE: Self = Self(1 << 4);
+    /// What people are (`customer`, `sister`): a name often follows.
+    pub(super) const ROLE: Self = Self(1 << 5);
+    /// What one does to people (`contact`, `spoke`): a name may follow, after a preposition too.
+    pub(super) const DEED: Self = Self(1 << 6);
+    /// A preposition before people.
+    pub(super) const TO: Self = Self(1 << 7);
+    /// What people do (`says`, `lives`): a name may stand before.
+    pub(super) const DOES: Self = Self(1 << 8);
+    /// What things that bear a name are (`theorem`, `Street`, `Inc`): the name before is no person.
+    pub(super) const THING: Self = Self(1 << 9);
+    /// Begins the name of a place (`San`, `Fort`).
+    pub(super) const PLACE: Self = Self(1 << 10);
+    /// Ends a letter (`Regards`): a name follows on the next line.
+    pub(super) const CLOSING: Self = Self(1 << 11);
+    /// Calls what follows a name (`name`, `nombre`).
+    pub(super) const NAME: Self = Self(1 << 12);
+    /// Has the form of a family name.
+    pub(super) const FORM: Self = Self(1 << 13);
+    /// A patronymic.
+    pub(super) const PATRONYMIC: Self = Self(1 << 14);
 
-const LINKS: &str = "with to for by from of and the a an our my your his her their that mit an fur von der die den dem \
-     und avec a pour de par le la du et notre con para por al y el del nuestra nuestro per da di il alla e com \
-     ao do da met voor aan van naar en de z dla od do med till fran och s new as";
+    /// Whether any of `other` is known.
+    pub(super) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 
-const VERBS: &str = "said says say asked asks will would has had was is wants wanted lives lived works worked wrote \
-     writes called calls signed joined joins left replied sent sends told thinks thought likes loves can could should \
-     applied booked books bought complained confirmed reported requested needs needed prefers became born died won \
-     agreed agrees presented presents prepared prepares reviewed reviews approved approves attended attends \
-     manages managed leads led runs ran went came got gave made takes took does did came knows knew who whose and \
-     sagt sagte hat ist war wohnt bittet mochte schrieb dit a est etait habite demande veut dijo dice es vive quiere \
-     pide disse e vive chiede vuole mora quer pediu zegt is heeft woont vraagt powiedzial mieszka sager sade ar bor vill";
+    /// Both.
+    pub(super) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 
-const COPULAS: &str = "is was are am ist est es e jest ar er heisse heisst heet lautet called named";
+    /// A name and no word.
+    pub(super) const fn only_name(self) -> bool {
+        self.has(Self::GIVEN.with(Self::FAMILY)) && !self.has(Self::WORD)
+    }
 
-const NAMES: &str = "name names named fullname firstname lastname surname givenname familyname username nom nombre nome \
-     naam namn navn nazwisko imie jmeno isim vorname nachname kundenname prenom apellido apellidos cognome sobrenome \
-     called call appelle llamo llamaba chiamo chamo heisse heet heter hedder";
+    /// A word and no name.
+    pub(super) const fn only_word(self) -> bool {
+        self.has(Self::WORD) && !self.has(Self::GIVEN.with(Self::FAMILY))
+    }
+}
 
-static LEXICON: LazyLock<HashMap<&'static str, u16>> = LazyLock::new(|| {
-    let lists: [(&'static str, u16); 12] = [
-        (include_str!("../data/given.txt"), GIVEN),
-        (include_str!("../data/family.txt"), FAMILY),
-        (include_str!("../data/common.txt"), COMMON),
-        (include_str!("../data/stop.txt"), STOP),
-        (include_str!("../data/trigger.txt"), TRIGGER),
-        (include_str!("../data/title.txt"), TITLE),
-        (include_str!("../data/org.txt"), ORG),
-        (include_str!("../data/place.txt"), PLACE),
-        (PARTICLES, PARTICLE),
-        (LINKS, LINK),
-        (VERBS, VERB),
-        (COPULAS, COPULA),
-    ];
-    let mut words: HashMap<&'static str, u16> = HashMap::with_capacity(12_000);
-    for (list, flag) in lists.into_iter().chain([(NAMES, NAME), (HEADS, HEAD), (CLOSINGS, CLOSING)]) {
-        for word in list.split_whitespace() {
-            *words.entry(word).or_default() |= flag;
+/// A multiplicative hash over eight bytes at a time. The lexicon is fixed, so nobody can choose words that collide in it.
+#[derive(Default)]
+struct WordHasher(u64);
+
+impl Hasher for WordHasher {
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 29
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let value = chunk.iter().rev().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
+            self.0 = (self.0.rotate_left(5) ^ value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
     }
-    words
+}
+
+type Lexicon = HashMap<String, Known, BuildHasherDefault<WordHasher>>;
+
+static LEXICON: LazyLock<Lexicon> = LazyLock::new(|| {
+    let mut lexicon = Lexicon::with_capacity_and_hasher(20_000, BuildHasherDefault::default());
+    let mut add = |word: &str, known: Known| {
+        let entry = lexicon.entry(word.to_owned()).or_default();
+        *entry = entry.with(known);
+    };
+    for (file, known) in [
+        (include_str!("../data/given.txt"), Known::GIVEN),
+        (include_str!("../data/given_cyrillic.txt"), Known::GIVEN),
+        (include_str!("../data/family.txt"), Known::FAMILY),
+        (include_str!("../data/words.txt"), Known::WORD),
+    ] {
+        for line in file.lines().filter(|line| !line.starts_with('#')) {
+            line.split_whitespace().for_each(|word| add(word, known));
+        }
+    }
+    let mut folded = String::new();
+    for &(known, words) in cues::WORDS {
+        for word in words.split_whitespace() {
+            fold(word, &mut folded);
+            // What speaks of names is itself a word, but for particles, which are parts of names.
+            add(&folded, if known == Known::PARTICLE { known } else { known.with(Known::WORD) });
+        }
+    }
+    lexicon
 });
 
-/// Pairs of words that are a brand or a place although they look like a name.
-static BRANDS: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| include_str!("../data/brands.txt").lines().collect());
-
-/// Endings that make a family name of an unknown word.
-const ENDINGS: &[&str] = &[
-    "aitis", "ashvili", "berg", "berger", "bauer", "chenko", "czyk", "dottir", "enko", "escu", "etti",
-    "eyev", "hofer", "ides", "iewicz", "elli", "ini", "ino", "ishvili", "akis", "opoulos", "mann", "maier",
-    "meyer", "ova", "ovic", "ovich", "sson", "sen", "ski", "ska", "skiy", "sky", "stein", "strom", "quist",
-    "gren", "wicz", "wala", "yan", "ian", "huber", "idis", "oglu", "zadeh", "pour", "wati", "anto", "awan",
-    "vic", "ez", "es", "ault", "eau", "ier", "ard", "ema", "stra", "sma", "inga", "ov", "ev", "uk", "iuk",
-    "ak", "ik", "ek", "ez", "ues", "eira", "inho", "ucci", "acci", "one", "ato", "ardi", "oni", "ani",
-    "elli", "illo", "uzzi",
-];
-
-/// Reads the lists, so that the first text does not wait for them.
+/// Reads the lexicon ahead of the first text.
 pub(super) fn warm() {
     LazyLock::force(&LEXICON);
-    LazyLock::force(&BRANDS);
 }
 
-/// What the folded `word` is known for.
-pub(super) fn look_up(word: &str) -> u16 {
-    LEXICON.get(word).copied().unwrap_or(0)
-}
-
-/// Whether `word` ends as family names do.
-pub(super) fn ends_like_a_family_name(word: &str) -> bool {
-    word.len() >= 5
-        && (ENDINGS.iter().any(|ending| word.len() >= ending.len() + 3 && word.ends_with(ending))
-            || ["mac", "mc", "fitz", "van", "von"].iter().any(|start| word.starts_with(start)))
-}
-
-/// Whether the two words are a brand or a place.
-pub(super) fn is_brand(pair: &str) -> bool {
-    BRANDS.binary_search(&pair).is_ok()
-}
-
-/// Appends `word` in lower case, without accents, hyphens and apostrophes.
+/// Writes `word` as the lexicon spells it: lower case, without marks.
 pub(super) fn fold(word: &str, out: &mut String) {
-    use unicode_normalization::char::{decompose_canonical, is_combining_mark};
+    out.clear();
+    if word.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        out.push_str(word);
+        out.make_ascii_lowercase();
+        return;
+    }
     for c in word.chars() {
-        match c {
-            'A'..='Z' | 'a'..='z' => out.push(c.to_ascii_lowercase()),
-            '-' | '\'' => {}
-            'ł' | 'Ł' => out.push('l'),
-            'ø' | 'Ø' => out.push('o'),
-            'ß' => out.push_str("ss"),
-            'ı' | 'İ' => out.push('i'),
-            'đ' | 'Đ' | 'ð' | 'Ð' => out.push('d'),
-            'æ' | 'Æ' => out.push_str("ae"),
-            'œ' | 'Œ' => out.push_str("oe"),
-            c if c.is_ascii() => out.push(c),
-            c => decompose_canonical(c, |part| {
-                if !is_combining_mark(part) {
-                    out.extend(part.to_lowercase());
-                }
-            }),
+        if c.is_ascii() {
+            if c.is_ascii_alphabetic() {
+                out.push(c.to_ascii_lowercase());
+            }
+            continue;
+        }
+        for c in c.to_lowercase() {
+            match c {
+                'ß' => out.push_str("ss"),
+                'ø' => out.push('o'),
+                'ł' => out.push('l'),
+                'đ' | 'ð' => out.push('d'),
+                'ı' => out.push('i'),
+                'æ' => out.push_str("ae"),
+                'œ' => out.push_str("oe"),
+                'þ' => out.push_str("th"),
+                'ħ' => out.push('h'),
+                'ə' => out.push('e'),
+                'ё' => out.push('е'),
+                // Cyrillic letters keep what NFD would take from them.
+                'а'..='џ' => out.push(c),
+                _ => decompose_canonical(c, |part| {
+                    if part.is_alphabetic() && !is_combining_mark(part) {
+                        out.push(part);
+                    }
+                }),
+            }
         }
     }
+}
+
+/// What is known of `word`; `buffer` is working memory and holds its folded form afterwards.
+pub(super) fn look_up(word: &str, buffer: &mut String) -> Known {
+    if word.len() > 48 {
+        buffer.clear();
+        return Known::NONE;
+    }
+    if word.contains('-') {
+        let known = joined(word, buffer);
+        fold(word, buffer);
+        return known;
+    }
+    fold(word, buffer);
+    let found = LEXICON.get(buffer.as_str()).copied().unwrap_or_default();
+    if found == Known::NONE || found.only_name() { found.with(form(word, buffer)) } else { found }
+}
+
+/// What is known of a word with hyphens.
+fn joined(word: &str, buffer: &mut String) -> Known {
+    fold(word, buffer);
+    if let Some(&known) = LEXICON.get(buffer.as_str()).filter(|&&known| known != Known::NONE) {
+        return known;
+    }
+    let mut all = Known::NONE;
+    let mut words = 0;
+    let mut names = 0;
+    let mut syllables = 0;
+    let mut parts = 0;
+    for part in word.split('-') {
+        fold(part, buffer);
+        parts += 1;
+        let known = LEXICON.get(buffer.as_str()).copied().unwrap_or_default();
+        syllables += usize::from(cues::KOREAN.split_whitespace().any(|syllable| syllable == buffer));
+        words += usize::from(known.only_word() && !known.has(Known::PARTICLE));
+        names += usize::from(known.has(Known::GIVEN.with(Known::FAMILY)));
+        all = all.with(known);
+    }
+    if parts == 2 && syllables == 2 && word.chars().next().is_some_and(char::is_uppercase) {
+        return Known::GIVEN;
+    }
+    if words > 0 {
+        return Known::WORD;
+    }
+    if names > 0 { all } else { Known::NONE }
+}
+
+/// Endings, the shortest word that each counts in, and what it says.
+static ENDINGS: LazyLock<Vec<(&'static str, usize, Known)>> = LazyLock::new(|| {
+    let lists = [
+        (cues::PATRONYMICS, 6, Known::PATRONYMIC),
+        (cues::ENDINGS_LONG, 6, Known::FORM),
+        (cues::ENDINGS, 7, Known::FORM),
+    ];
+    lists
+        .into_iter()
+        .flat_map(|(list, shortest, known)| {
+            list.split_whitespace().map(move |ending| (ending, shortest, known))
+        })
+        .collect()
+});
+
+/// Endings and beginnings of family names.
+fn form(word: &str, folded: &str) -> Known {
+    if !word.chars().next().is_some_and(char::is_uppercase) {
+        return Known::NONE;
+    }
+    let length = folded.chars().count();
+    if length >= 6
+        && let Some(&(_, _, known)) =
+            ENDINGS.iter().find(|(ending, shortest, _)| length >= *shortest && folded.ends_with(ending))
+    {
+        return known;
+    }
+    let prefixed = ["Mc", "Mac", "O'", "D'", "Fitz"].into_iter().any(|prefix| {
+        word.strip_prefix(prefix)
+            .is_some_and(|rest| rest.len() > 2 && rest.chars().next().is_some_and(char::is_uppercase))
+    });
+    if prefixed { Known::FORM } else { Known::NONE }
 }
