@@ -7,6 +7,12 @@
 //! - offsets are byte offsets into the given text, always on character borders, also when a normalised or decoded
 //!   form was what matched (a hit inside an encoded run covers the run).
 
+pub mod dlp;
+pub mod injection;
+pub mod marker;
+pub mod patterns;
+pub mod pii;
+
 use std::{fmt, sync::Arc};
 
 use crate::verdict::{Mode, PolicyKind, Verdict};
@@ -88,7 +94,11 @@ pub trait Detector: Send + Sync + fmt::Debug {
 /// field of its own here.
 #[derive(Debug, Default)]
 #[non_exhaustive]
-pub struct Scratch {}
+pub struct Scratch {
+    dlp: dlp::DlpScratch,
+    pii: pii::PiiScratch,
+    injection: injection::Memory,
+}
 
 /// Something wrong in a detector's settings, found when compiling it.
 #[derive(Debug, Clone, PartialEq, Eq)]

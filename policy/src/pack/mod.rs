@@ -5,6 +5,7 @@
 
 pub mod kinds;
 pub mod providers;
+pub(crate) mod read;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,9 @@ pub use kinds::{
     AuditLogger, DataRoutingPolicy, DlpFilter, Durability, PiiDetector, PromptInjection, Rbac, RbacRole,
 };
 pub use providers::{Providers, Target};
+pub use read::{ParsedPack, parse, parse_tests};
+
+pub use crate::decode::SourceMap;
 
 use crate::verdict::{Endpoint, PolicyKind};
 
@@ -45,7 +49,7 @@ pub struct PackMeta {
     pub name: String,
     /// Semantic version. A published version never changes.
     pub version: semver::Version,
-    /// `false`: gateways refuse to serve the pack.
+    /// `false`: gateways refuse to serve the pack. Default `true`.
     pub enabled: bool,
     /// What the pack is for.
     pub description: Option<String>,

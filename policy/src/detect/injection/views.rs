@@ -1,0 +1,331 @@
+//! The ways in which a text is read: as it is, with rows of single letters joined and words taken apart, as
+//! leetspeak, in rot13, from the end, and what encoded runs hold. Only what the text gives cause for is done.
+
+use std::ops::Range;
+
+use super::{
+    engine::{self, Match},
+    lexicon::{FOLDING, Finder, LEXICON, Lexicon, split},
+    rules::{Family, RULES},
+    score::{self, Best, Window},
+    tokens::{Tokens, View},
+};
+use crate::{
+    detect::{Origin, Text, patterns::PatternScratch},
+    pack::kinds::{InjectionEncoding, RuleSwitch},
+    text::{
+        canonical::{Canonical, Homoglyphs, Options},
+        decode::{Decoder, Kinds},
+    },
+};
+
+/// Below this, a match is too weak for its disguise to tell anything.
+const DISGUISE_FLOOR: f32 = 0.3;
+
+/// What is left of the doubt about a match when somebody took the trouble to disguise it.
+const DISGUISE_DOUBT: f32 = 0.55;
+
+/// What an encoded run must say to count in the text around it.
+const ENCODED_FLOOR: f32 = 0.2;
+
+/// So many invisible characters inside words are a disguise.
+const INVISIBLE_DISGUISE: usize = 3;
+
+/// So much text in invisible characters is a message.
+const HIDDEN_MESSAGE: usize = 8;
+const HIDDEN_WEIGHT: f32 = 0.5;
+
+/// Working memory of the detector.
+#[derive(Debug, Default)]
+pub struct Memory {
+    canonical: Canonical,
+    inner: Canonical,
+    decoder: Decoder,
+    tokens: Tokens,
+    regrouped: Tokens,
+    engine: engine::Memory,
+    score: score::Memory,
+    encoded: Vec<Encoded>,
+    windows: Vec<Window>,
+    patterns: PatternScratch,
+    /// Ideas found in all views: a measure of the work done.
+    work: usize,
+}
+
+/// What an encoded run says.
+#[derive(Debug, Clone)]
+struct Encoded {
+    span: Range<usize>,
+    best: Best,
+}
+
+impl Memory {
+    /// The windows of the last text that count, in its own bytes.
+    pub(super) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// The canonical form of the last text, and memory for searching it.
+    pub(super) fn for_patterns(&mut self) -> (&Canonical, &mut PatternScratch) {
+        (&self.canonical, &mut self.patterns)
+    }
+}
+
+/// How one pack wants texts to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader {
+    options: Options,
+    kinds: Kinds,
+}
+
+/// What holds for all views of one text.
+struct Context<'a, S> {
+    lexicon: &'a Lexicon,
+    origin: Origin,
+    threshold: f32,
+    switch: S,
+}
+
+impl Reader {
+    pub(super) fn new(encoding: &InjectionEncoding) -> Self {
+        Self {
+            options: Options {
+                compatibility: encoding.normalize_unicode,
+                invisible: encoding.normalize_unicode,
+                homoglyphs: if encoding.detect_homoglyphs {
+                    Homoglyphs::Everywhere
+                } else {
+                    Homoglyphs::Keep
+                },
+                ..FOLDING
+            },
+            kinds: Kinds {
+                base64: encoding.decode_base64,
+                percent: encoding.decode_percent,
+                hex: encoding.decode_hex,
+                escapes: encoding.normalize_unicode,
+            },
+        }
+    }
+
+    /// Reads a text in every way that it gives cause for. The windows that count are left in `memory`; gives the score.
+    pub(super) fn read(
+        &self,
+        text: Text<'_>,
+        threshold: f32,
+        switch: impl Fn(usize) -> RuleSwitch,
+        memory: &mut Memory,
+    ) -> f32 {
+        memory.windows.clear();
+        memory.encoded.clear();
+        memory.work = 0;
+        let Some(lexicon) = LEXICON.as_ref() else { return 0.0 };
+        let context = Context { lexicon, origin: text.origin, threshold, switch };
+        self.read_encoded(text.text, &context, memory);
+
+        let mut canonical = std::mem::take(&mut memory.canonical);
+        canonical.fill(text.text, self.options);
+        let best = read_views(&canonical, &context, true, memory);
+        merge(&mut memory.windows);
+        memory.canonical = canonical;
+        best.score
+    }
+
+    /// What the encoded runs of `text` say, each for itself.
+    fn read_encoded<S: Fn(usize) -> RuleSwitch>(
+        &self,
+        text: &str,
+        context: &Context<'_, S>,
+        memory: &mut Memory,
+    ) {
+        let mut decoder = std::mem::take(&mut memory.decoder);
+        decoder.find(text, self.kinds);
+        let mut canonical = std::mem::take(&mut memory.inner);
+        for run in decoder.iter() {
+            canonical.fill(run.text, self.options);
+            let best = read_views(&canonical, context, false, memory);
+            if best.score >= ENCODED_FLOOR {
+                memory.encoded.push(Encoded { span: run.start..run.end, best });
+            }
+        }
+        memory.inner = canonical;
+        memory.decoder = decoder;
+        memory.windows.clear();
+    }
+}
+
+/// Reads a canonical text in every way; `outer`: it is the text itself, with encoded runs in it.
+fn read_views<S: Fn(usize) -> RuleSwitch>(
+    canonical: &Canonical,
+    context: &Context<'_, S>,
+    outer: bool,
+    memory: &mut Memory,
+) -> Best {
+    let mut tokens = std::mem::take(&mut memory.tokens);
+    let lexicon = context.lexicon;
+    tokens.fill(canonical.text(), View::Plain);
+    let cues = tokens.cues;
+    let disguises = canonical.disguises();
+    let invisible = disguises.inside_words >= INVISIBLE_DISGUISE || disguises.hidden >= HIDDEN_MESSAGE;
+    let mut best = read_view(&tokens, &lexicon.plain, canonical, context, invisible, outer, memory);
+    let (reversed, rot13) = (memory.engine.reversed_cues >= 2, memory.engine.rot13_cues >= 2);
+    let spaced = cues.spaced_letters >= 4;
+    if spaced || cues.long_words > 0 {
+        let mut regrouped = std::mem::take(&mut memory.regrouped);
+        regrouped.regroup(&tokens, canonical.text(), |rest| split(&lexicon.words, rest));
+        let disguised = cues.spaced_letters >= 8;
+        let other = read_view(&regrouped, &lexicon.plain, canonical, context, disguised, false, memory);
+        best = best.max(other);
+        memory.regrouped = regrouped;
+    }
+    if cues.leet_words >= 2 || cues.spaced_letters >= 6 {
+        tokens.fill(canonical.text(), View::Leet);
+        let other = read_view(&tokens, &lexicon.leet, canonical, context, true, false, memory);
+        best = best.max(other);
+        if tokens.cues.spaced_letters >= 4 || tokens.cues.long_words > 0 {
+            let mut regrouped = std::mem::take(&mut memory.regrouped);
+            regrouped.regroup(&tokens, canonical.text(), |rest| split(&lexicon.leet_words, rest));
+            let other = read_view(&regrouped, &lexicon.leet, canonical, context, true, false, memory);
+            best = best.max(other);
+            memory.regrouped = regrouped;
+        }
+    }
+    for (wanted, view) in [(rot13, View::Rot13), (reversed, View::Reversed)] {
+        if wanted {
+            tokens.fill(canonical.text(), view);
+            let other = read_view(&tokens, &lexicon.plain, canonical, context, true, false, memory);
+            best = best.max(other);
+        }
+    }
+    memory.tokens = tokens;
+    best
+}
+
+fn read_view<S: Fn(usize) -> RuleSwitch>(
+    tokens: &Tokens,
+    finder: &Finder,
+    canonical: &Canonical,
+    context: &Context<'_, S>,
+    disguised: bool,
+    outer: bool,
+    memory: &mut Memory,
+) -> Best {
+    engine::run(tokens, finder, &mut memory.engine);
+    memory.work += memory.engine.events;
+    let mut matches = std::mem::take(&mut memory.engine.matches);
+    matches.retain(|found| (context.switch)(found.rule) != RuleSwitch::Off);
+    for found in &mut matches {
+        if disguised {
+            found.weight = without_doubt(found.weight);
+        }
+        found.weight = by_origin(found.weight, context.origin);
+    }
+    if outer {
+        add_hidden(tokens, canonical, context, &mut matches);
+        add_encoded(tokens, canonical, &memory.encoded, &mut matches);
+    }
+    let acts = |rule| (context.switch)(rule) == RuleSwitch::Enforce;
+    let best = score::judge(tokens, &mut matches, acts, context.threshold, &mut memory.score);
+    memory.engine.matches = matches;
+    for window in &memory.score.windows {
+        let span = canonical.origin(window.span.clone());
+        if !span.is_empty() {
+            memory.windows.push(Window { span, ..*window });
+        }
+    }
+    best
+}
+
+/// A message in invisible characters is suspicious whatever it says.
+fn add_hidden<S: Fn(usize) -> RuleSwitch>(
+    tokens: &Tokens,
+    canonical: &Canonical,
+    context: &Context<'_, S>,
+    matches: &mut Vec<Match>,
+) {
+    // Its place in the table of switches is behind the rules.
+    let rule = RULES.len();
+    if (context.switch)(rule) == RuleSwitch::Off {
+        return;
+    }
+    for hidden in canonical.hidden().iter().filter(|hidden| hidden.len() >= HIDDEN_MESSAGE) {
+        let first = tokens.list.partition_point(|token| (token.end as usize) <= hidden.start);
+        let last = tokens.list.partition_point(|token| (token.start as usize) < hidden.end);
+        if let Some(last) = last.checked_sub(1).filter(|&last| last >= first) {
+            let weight = by_origin(HIDDEN_WEIGHT, context.origin);
+            matches.push(Match { rule, family: Family::Hidden, first, last, weight });
+        }
+    }
+}
+
+/// What encoded runs say counts in the sentence that they stand in.
+fn add_encoded(tokens: &Tokens, canonical: &Canonical, encoded: &[Encoded], matches: &mut Vec<Match>) {
+    for run in encoded {
+        let origin = |at: usize| {
+            tokens
+                .list
+                .get(at)
+                .map(|token| canonical.origin(token.start as usize..token.end as usize))
+                .unwrap_or_default()
+        };
+        let first = lowest(tokens.list.len(), |at| origin(at).end > run.span.start);
+        let last = lowest(tokens.list.len(), |at| origin(at).start >= run.span.end);
+        if let Some(last) = last.checked_sub(1).filter(|&last| last >= first) {
+            for (rule, score) in
+                [(run.best.rule, run.best.score), (run.best.enforced_rule, run.best.enforced)]
+            {
+                let weight = without_doubt(score);
+                matches.push(Match { rule, family: Family::Encoded, first, last, weight });
+            }
+        }
+    }
+}
+
+/// The lowest number below `end` of which `holds` is true, by halving; `end` when there is none.
+fn lowest(end: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, end);
+    while low < high {
+        let middle = low.midpoint(high);
+        if holds(middle) { high = middle } else { low = middle + 1 }
+    }
+    low
+}
+
+fn without_doubt(weight: f32) -> f32 {
+    if weight < DISGUISE_FLOOR { weight } else { 1.0 - (1.0 - weight) * DISGUISE_DOUBT }
+}
+
+/// Commands inside data are suspicious; whoever builds the application may give them.
+fn by_origin(weight: f32, origin: Origin) -> f32 {
+    match origin {
+        Origin::Data => 1.0 - (1.0 - weight).powf(1.35),
+        Origin::User | Origin::Other => weight,
+        Origin::Assistant => weight * 0.6,
+        Origin::Operator => weight * 0.45,
+    }
+}
+
+/// Overlapping windows are one, named by the stronger.
+fn merge(windows: &mut Vec<Window>) {
+    windows.sort_by_key(|a| (a.span.start, a.span.end, a.rule));
+    let mut kept = 0_usize;
+    for at in 0..windows.len() {
+        let Some(window) = windows.get(at).cloned() else { break };
+        match kept.checked_sub(1).and_then(|last| windows.get_mut(last)) {
+            Some(last) if window.span.start < last.span.end => {
+                last.span.end = last.span.end.max(window.span.end);
+                if window.score > last.score {
+                    last.score = window.score;
+                    last.rule = window.rule;
+                }
+            }
+            _ => {
+                if let Some(slot) = windows.get_mut(kept) {
+                    *slot = window;
+                }
+                kept += 1;
+            }
+        }
+    }
+    windows.truncate(kept);
+}
