@@ -43,7 +43,7 @@ fn files() -> Vec<(String, Vec<u8>)> {
         payloads.push(b'\n');
         *chain = after;
     };
-    let Body::Epoch(start) = examples::epoch() else { unreachable!() };
+    let Body::Epoch(start) = examples::epoch() else { panic!("no epoch record") };
     push(&mut chain, Body::Epoch(Box::new(EpochStart { previous: None, ..*start })));
     push(&mut chain, examples::opened());
     push(&mut chain, examples::closed());
