@@ -42,12 +42,14 @@ async fn all(dir: &Path) -> Result<(), Failure> {
         "{:<12} {:>7} {:>10} {:>9} {:>9} {:>9} {:>10}",
         "durability", "at once", "records/s", "p50 µs", "p90 µs", "p99 µs", "max µs"
     )?;
+    let mut verified = Verified::default();
     for durability in [Durability::BestEffort, Durability::Block, Durability::Sync] {
         for tasks in [1, 16, 64] {
             let run = dir.join(format!("{durability:?}-{tasks}"));
             let (handle, log) = audit::open(&run, &Settings::default())?;
             let (count, elapsed, mut times) = load(&handle, durability, tasks).await?;
             log.close(Duration::from_secs(30)).await?;
+            verified += verify(&run)?;
             times.sort_unstable();
             let at = |share: usize| times.get(times.len() * share / 1000).copied().unwrap_or(0);
             let last = times.last().copied().unwrap_or(0);
@@ -62,7 +64,31 @@ async fn all(dir: &Path) -> Result<(), Failure> {
             )?;
         }
     }
+    writeln!(out, "verified {} records in {} ms", verified.records, verified.us / 1_000)?;
     Ok(())
+}
+
+#[derive(Default)]
+struct Verified {
+    records: u64,
+    us: u64,
+}
+
+impl std::ops::AddAssign for Verified {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.us += other.us;
+    }
+}
+
+/// Verifies what a run has written; a break ends the program.
+fn verify(run: &Path) -> Result<Verified, Failure> {
+    let before = Instant::now();
+    let report = kt_audit::dir::AuditDir::open(run)?.verify(None, &[])?;
+    match report.breaks.first() {
+        Some(found) => Err(found.to_string().into()),
+        None => Ok(Verified { records: report.records, us: micros(before.elapsed()) }),
+    }
 }
 
 /// Appends pairs of records from `tasks` tasks for two seconds: how many, the time and each append's latency, in

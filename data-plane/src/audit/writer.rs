@@ -328,12 +328,9 @@ impl<F: Fs> Writer<F> {
         self.note_unsynced();
     }
 
-    /// The time by which old segments are judged: the wall clock, unless it has leapt ahead of a steady one. Then
-    /// nothing is cut that would not have been due a day after the leap.
     fn retention_now(&self) -> i64 {
         let (started, started_us) = self.started;
-        let steady = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
-        wall_us().min(started_us.saturating_add(steady).saturating_add(CLOCK_TRUST_US))
+        believed_now(wall_us(), started_us, started.elapsed())
     }
 
     fn stop(&mut self) {
@@ -365,9 +362,32 @@ impl<F: Fs> Writer<F> {
     }
 }
 
+/// The time by which old segments are judged: the wall clock, unless it has leapt ahead of a steady one. Then nothing
+/// is cut that would not have been due a day after the leap.
+fn believed_now(wall_us: i64, started_us: i64, elapsed: Duration) -> i64 {
+    let steady = i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX);
+    wall_us.min(started_us.saturating_add(steady).saturating_add(CLOCK_TRUST_US))
+}
+
 fn reply(append: &mut Append, result: Result<Receipt, AppendError>) {
     if let Some(reply) = append.reply.take() {
         // A caller that has gone away needs no answer.
         reply.send(result).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_leaps_ahead_is_believed_for_a_day_only() {
+        let hour = Duration::from_hours(1);
+        let hour_us = 3_600_000_000;
+        let started = 1_800_000_000_000_000;
+        assert_eq!(believed_now(started + hour_us, started, hour), started + hour_us);
+        assert_eq!(believed_now(started - hour_us, started, hour), started - hour_us, "back is back");
+        let ten_years = started + 10 * 365 * CLOCK_TRUST_US;
+        assert_eq!(believed_now(ten_years, started, hour), started + hour_us + CLOCK_TRUST_US);
     }
 }
