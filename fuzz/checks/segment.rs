@@ -12,7 +12,7 @@ pub(crate) fn check(input: &[u8]) {
         assert_eq!(header.encode()[..116], input[..116], "all but what is zero");
     }
     let unread = matches!(header, Err(HeaderError::Newer { .. } | HeaderError::Short));
-    let mut at = if unread { input.len() } else { HEADER_LEN };
+    let mut at = if unread { input.len() } else { HEADER_LEN.min(input.len()) };
     for item in items {
         let (offset, length) = match item {
             Item::Frame { offset, frame } => {
