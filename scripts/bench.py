@@ -113,7 +113,7 @@ class Bench:
             process.kill()
 
     def load(self, url, pids, headers=(), connections=1, rate=None, stream=False):
-        arguments = [self.bin_dir / "kt-load", "--url", url, "--connections", connections, "--duration", self.seconds, "--warmup", 1]
+        arguments = [self.bin_dir / "kt-load", url, "--connections", connections, "--duration", self.seconds, "--warm-up", 1]
         arguments += ["--body", self.work / ("stream.json" if stream else "body.json")]
         for header in headers:
             arguments += ["--header", header]
@@ -123,8 +123,16 @@ class Bench:
         done = subprocess.run(list(map(str, arguments)), capture_output=True, text=True, check=True)
         spent = processor_seconds(pids) - before
         figures = json.loads(done.stdout)
-        figures["server_cpu_us_per_request"] = round(spent * 1e6 / max(1, figures["completed_with_warmup"]), 1)
-        return figures
+        answered = max(1, figures["completed"] + figures["warm_up"])
+        return {
+            "rps": figures["rps"],
+            "p50_us": figures["latency_us"]["p50"],
+            "p99_us": figures["latency_us"]["p99"],
+            "first_byte_p50_us": figures["first_byte_us"]["p50"],
+            "first_byte_p99_us": figures["first_byte_us"]["p99"],
+            "failed": sum(figures["errors"].values()),
+            "server_cpu_us_per_request": round(spent * 1e6 / answered, 1),
+        }
 
 
 def main():
@@ -140,10 +148,10 @@ def main():
     (work / "stream.json").write_text(json.dumps({**body, "stream": True}))
     try:
         port_file = work / "fake.port"
-        bench.start([bench.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", TOKEN, "--port-file", port_file, "--no-echo"])
+        bench.start([bench.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", TOKEN, "--port-file", port_file, "--keep", 0])
         while not (port_file.exists() and port_file.read_text().strip()):
             time.sleep(0.02)
-        fake = int(port_file.read_text())
+        fake = int(port_file.read_text().strip().rsplit(":", 1)[1])
 
         nginx_port = free_port()
         (work / "nginx.conf").write_text(NGINX.format(work=work, fake=fake, port=nginx_port, token=TOKEN))

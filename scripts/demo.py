@@ -152,7 +152,7 @@ class Demo:
              "--port-file", port_file],
         )
         wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the fake Databricks", fake)
-        self.fake_port = int(port_file.read_text().strip())
+        self.fake_port = int(port_file.read_text().strip().rsplit(":", 1)[1])
         say(f"   upstream: the fake Databricks on 127.0.0.1:{self.fake_port}")
         return f"*=http://127.0.0.1:{self.fake_port}"
 
@@ -169,7 +169,8 @@ class Demo:
         say(f"   gateway:  http://127.0.0.1:{self.port}/v1, pack {self.running_pack()}")
 
     def running_pack(self):
-        return request(self.admin_port, "GET", "/keeptrusts/config").json["pack"]["id"]
+        pack = request(self.admin_port, "GET", "/keeptrusts/config").json["pack"]
+        return f"{pack['name']}@{pack['version']}"
 
     # Requests.
 
@@ -190,7 +191,8 @@ class Demo:
 
     def last_upstream_body(self):
         seen = request(self.fake_port, "GET", "/__fake/requests").json
-        return json.loads(seen[-1]["body"])
+        body = seen[-1]["body"]
+        return json.loads(body["text"]) if "text" in body else body
 
     def upstream_count(self):
         return len(request(self.fake_port, "GET", "/__fake/requests").json)
@@ -299,7 +301,7 @@ class Demo:
         out, _ = self.kt("events", "list", "--audit-dir", self.audit_dir)
         for line in out.splitlines():
             say(f"   {line}")
-        expected = 9 if self.real else 11
+        expected = 8 if self.real else 10
         rows = [json.loads(line) for line in self.kt("events", "list", "--audit-dir", self.audit_dir, "-o", "json")[0].splitlines()]
         check(len(rows) == expected, f"wanted {expected} requests, found {len(rows)}")
 
@@ -309,7 +311,7 @@ class Demo:
             say(f"   {line}")
         copy = self.work / "audit-copy"
         shutil.copytree(self.audit_dir, copy)
-        segment = max(copy.rglob("*.seg"), key=lambda path: path.stat().st_size)
+        segment = max(copy.rglob("*.ktseg"), key=lambda path: path.stat().st_size)
         data = bytearray(segment.read_bytes())
         data[len(data) // 2] ^= 1
         segment.write_bytes(data)
@@ -324,9 +326,12 @@ class Demo:
 
     def script_outage(self, model):
         """Tells the fake to answer 503 for `model` until told otherwise."""
-        script = {"endpoint": model, "behaviour": "503", "times": None} if model else {"clear": True}
-        reply = request(self.fake_port, "POST", "/__fake/script", script)
-        check(reply.status == 200, f"the fake refused the script: {reply.body!r}")
+        if model:
+            script = {"endpoint": model, "behaviour": "503", "times": 1_000}
+            reply = request(self.fake_port, "POST", "/__fake/script", script)
+        else:
+            reply = request(self.fake_port, "DELETE", "/__fake/script")
+        check(reply.status in (200, 204), f"the fake refused the script: {reply.body!r}")
 
     def keep(self):
         key = self.keys["data-engineer"]

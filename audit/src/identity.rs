@@ -288,6 +288,6 @@ mod tests {
         let printed = format!("{ada:?} {sealed:?} {subject_key:?} {:?}", key());
         assert!(!printed.contains("ada@"), "{printed}");
         assert!(!printed.contains(&subject_key.key), "{printed}");
-        assert!(!serde_json::to_string(&sealed).unwrap().contains("ada"));
+        assert!(!serde_json::to_string(&sealed).unwrap().contains("ada@"));
     }
 }

@@ -28,12 +28,8 @@ pub(crate) fn check(input: &[u8]) {
     let Ok(request) = Request::parse(endpoint, body, &Limits::default()) else { return };
     for words in [&WORDS[..2], &WORDS[..], &["nothing like it"]] {
         let pack = pack(request.model(), words);
-        let env = Env {
-            now: jiff::Timestamp::UNIX_EPOCH,
-            deadline: Deadline::NEVER,
-            fail_mode: FailMode::Allow,
-            models: &NoModels,
-        };
+        let env =
+            Env { now: jiff::Timestamp::UNIX_EPOCH, deadline: Deadline::NEVER, fail_mode: FailMode::Allow };
         let judgement = pack.judge(&request, &Caller::anonymous(), &env, &mut Workspace::default());
         if judgement.refusal.is_some() {
             continue;

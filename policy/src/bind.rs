@@ -48,6 +48,11 @@ pub struct BindSettings {
 pub trait Lookup {
     /// The value of an environment variable that is part of a `base_url`; `None` when it is not set or not UTF-8.
     fn variable(&self, name: &str) -> Option<String>;
+
+    /// Whether an environment variable that holds a credential is set; its value is not asked for.
+    fn is_set(&self, name: &str) -> bool {
+        self.variable(name).is_some()
+    }
 }
 
 impl<F: Fn(&str) -> Option<String>> Lookup for F {
@@ -61,7 +66,7 @@ impl<F: Fn(&str) -> Option<String>> Lookup for F {
 pub struct Binding {
     /// The targets.
     pub targets: Vec<BoundTarget>,
-    /// What a person should know: overridden upstreams.
+    /// What a person should know: overridden upstreams, credentials that are missing.
     pub warnings: Vec<Diagnostic>,
 }
 
@@ -247,15 +252,12 @@ impl Binder<'_> {
                 rest = after;
                 continue;
             };
-            let value = match before.strip_suffix('$') {
-                Some(before) => {
-                    filled.push_str(before);
-                    self.variable(name, path, found)
-                }
-                None => {
-                    filled.push_str(before);
-                    self.workspace(name, path, found)
-                }
+            let value = if let Some(before) = before.strip_suffix('$') {
+                filled.push_str(before);
+                self.variable(name, path, found)
+            } else {
+                filled.push_str(before);
+                self.workspace(name, path, found)
             };
             match value {
                 Some(value) => filled.push_str(&value),
@@ -322,6 +324,17 @@ impl Binder<'_> {
                         .to_owned();
                 let path = self.path("secret_key_ref.file");
                 found.push(refusal(codes::NO_SECRETS_DIR, &path, message, Some("set `--secrets-dir`")));
+            }
+            Some(SecretKeyRef::Env(name)) if !self.lookup.is_set(name) => {
+                let message = format!(
+                    "`{name}` is not set: the target `{}` is unavailable until it is",
+                    self.target.id
+                );
+                let path = self.path("secret_key_ref.env");
+                found.push(Diagnostic {
+                    severity: Severity::Warning,
+                    ..refusal(codes::SECRET_MISSING, &path, message, None)
+                });
             }
             _ => {}
         }

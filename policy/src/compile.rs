@@ -18,13 +18,12 @@ use crate::{
     pack::{
         Exception, Pack, ParsedPack, Target,
         kinds::{InjectionResponseAction, PromptInjection},
-        providers::DataPolicy,
     },
     verdict::{Mode, PolicyKind},
 };
 
 /// The most rules of all detectors of a pack together.
-pub const MAX_RULES: usize = 20_000;
+pub const MAX_RULES: usize = 10_000;
 
 /// Compiles a pack. The findings may hold warnings also when there is a pack.
 pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
@@ -209,7 +208,7 @@ fn target(target: &Target) -> Option<CompiledTarget> {
         connect_timeout: Duration::from_secs(target.connect_timeout_seconds),
         health_probe: target.health_probe.clone(),
         region: target.region.as_deref().map(Arc::from),
-        data_policy: target.data_policy.clone().unwrap_or_else(DataPolicy::default),
+        data_policy: target.data_policy.clone().unwrap_or_default(),
         client_request_id: target.client_request_id,
         include_usage: target.include_usage,
     })

@@ -53,16 +53,45 @@ pub fn check(source: &[u8], options: &LintOptions<'_>) -> Checked {
     let (partial, mut findings) = pack::read::read(source);
     let Some(partial) = partial else { return Checked { pack: None, parsed: None, findings } };
     let (compiled, problems) = compile::compile(&partial.parsed);
-    findings.extend(problems);
-    findings.extend(lint::lint(&partial.parsed, compiled.as_ref(), options));
-    // Where reading lost an item of a list, the places behind it are not those of the source.
-    findings.retain(|finding| !partial.lost.iter().any(|lost| is_behind(finding, lost)));
+    let mut later = no_echo(&findings, problems);
+    later.extend(lint::lint(&partial.parsed, compiled.as_ref(), options));
+    later.retain(|finding| !partial.lost.iter().any(|lost| is_hearsay(finding, lost)));
+    findings.extend(later);
     diag::sort(&mut findings);
     let is_valid = !findings.iter().any(Diagnostic::is_error);
     Checked { pack: compiled.filter(|_| is_valid), parsed: Some(partial.parsed), findings }
 }
 
-/// Whether a finding of a later stage names a place in a list that lost an item.
-fn is_behind(finding: &Diagnostic, lost: &str) -> bool {
-    finding.code.0 >= 300 && finding.path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(['[', '.']))
+/// Leaves out what a detector says of a list in which the reader found the same thing twice already.
+fn no_echo(found: &[Diagnostic], problems: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let list = |path: &str| path.rsplit_once('[').map(|(list, _)| list.to_owned());
+    let said: Vec<_> = found
+        .iter()
+        .filter(|finding| finding.code == codes::DUPLICATE_NAME)
+        .map(|finding| list(&finding.path))
+        .collect();
+    let is_echo =
+        |problem: &Diagnostic| problem.code == codes::DUPLICATE_NAME && said.contains(&list(&problem.path));
+    problems.into_iter().filter(|problem| !is_echo(problem)).collect()
+}
+
+/// Whether a finding of a later stage rests on a part of the pack that could not be read: a place in a list that lost
+/// an item is not that of the source, and what a broken section does not name may be named there.
+fn is_hearsay(finding: &Diagnostic, lost: &str) -> bool {
+    let below = |section: &str| {
+        lost == section || section.strip_prefix(lost).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let rests_on = match finding.code {
+        codes::MODEL_NOT_SERVED
+        | codes::ALIAS_NOT_SERVED
+        | codes::FALLBACK_UNKNOWN_TARGET
+        | codes::FALLBACK_OTHER_KIND
+        | codes::NO_TARGETS => "providers.targets",
+        codes::BLOCK_OUTSIDE_CHAIN | codes::NO_AUDIT | codes::EMPTY_CHAIN => "policies.chain",
+        codes::DEFAULT_ROLE_UNKNOWN | codes::NO_ROLES => "policy.rbac.roles",
+        codes::NO_CREDENTIAL => return lost.strip_prefix(&finding.path) == Some(".secret_key_ref"),
+        codes::ROLE_WITHOUT_MODELS => return lost.strip_prefix(&finding.path) == Some(".allowed_models"),
+        _ => return finding.path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(['[', '.'])),
+    };
+    below(rests_on) || finding.path.strip_prefix(lost).is_some_and(|rest| rest.starts_with(['[', '.']))
 }

@@ -15,6 +15,7 @@ use crate::{
     diag::{self, Diagnostic},
     evaluate::ModelLimits,
     pack::read::{MODEL_NAME, name},
+    usage::Usage,
     yaml::{self, Node},
 };
 
@@ -57,17 +58,6 @@ pub struct Prices {
     pub output: Option<f64>,
     /// Tokens of the prompt that were read from a cache; `None`: as `input`.
     pub cached_input: Option<f64>,
-}
-
-/// How many tokens of each class a request used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct TokenCounts {
-    /// The whole prompt, what came from a cache included.
-    pub prompt: Option<u64>,
-    /// The answer.
-    pub completion: Option<u64>,
-    /// What of the prompt came from a cache.
-    pub cached: Option<u64>,
 }
 
 impl ModelTable {
@@ -125,14 +115,14 @@ impl ModelTable {
     }
 
     /// What a request cost, in millionths of a dollar; `None` when a price or a count that it needs is unknown.
-    pub fn micro_usd(&self, model: &str, tokens: &TokenCounts) -> Option<u64> {
+    pub fn micro_usd(&self, model: &str, usage: &Usage) -> Option<u64> {
         let prices = &self.lookup(model)?.prices;
-        let cached = tokens.cached.unwrap_or(0);
-        let prompt = tokens.prompt?;
+        let cached = usage.cache_read.unwrap_or(0);
+        let prompt = usage.input?;
         let fresh = prompt.saturating_sub(cached);
         // Dollars for a million tokens are millionths of a dollar for one.
         let mut total = class(fresh, prices.input)? + class(cached, prices.cached_input.or(prices.input))?;
-        if let Some(completion) = tokens.completion {
+        if let Some(completion) = usage.output {
             total += class(completion, prices.output)?;
         }
         micros(total)
@@ -269,11 +259,11 @@ mod tests {
         let source =
             "version: '1'\nmodels:\n  - {name: a, prices: {input: 0.5, output: 1.5}}\n  - {name: b}\n";
         let table = ModelTable::parse(source.as_bytes()).0.unwrap();
-        let tokens = TokenCounts { prompt: Some(1_000), completion: Some(2_000), cached: None };
+        let tokens = Usage { input: Some(1_000), output: Some(2_000), ..Usage::default() };
         assert_eq!(table.micro_usd("a", &tokens), Some(3_500));
         assert_eq!(table.micro_usd("b", &tokens), None);
         assert_eq!(table.micro_usd("c", &tokens), None);
-        assert_eq!(table.micro_usd("a", &TokenCounts::default()), None);
+        assert_eq!(table.micro_usd("a", &Usage::default()), None);
     }
 
     #[test]

@@ -3,21 +3,16 @@
 //! What must hold:
 //! - every span lies in the source, on character borders;
 //! - keys that stand twice in a mapping are all kept, in order: the decoder reports them;
-//! - the budgets bound the work before the tree is built, so a bomb is refused in milliseconds;
+//! - the budgets bound the work while the tree is built, so a bomb is refused in milliseconds;
 //! - a document that is not YAML, or is more than this house reads of it, gives exactly one diagnostic.
 //!
-//! JSON is read as the subset of YAML that it is.
+//! The tree is built from the event parser that serde-saphyr brings along, not through its deserializer: that one
+//! recurses, and needs more stack for 64 levels than a test thread has. JSON is read as the subset of YAML that it is.
 
-use std::fmt;
+use std::collections::BTreeMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, SeqAccess, Visitor},
-};
-use serde_saphyr::{
-    Error, Location, Spanned,
-    budget::BudgetBreach,
-    options::{AliasLimits, DuplicateKeyPolicy, MergeKeyPolicy, NonFiniteFloatPolicy},
+use serde_saphyr::granit_parser::{
+    ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span as Place, Tag,
 };
 
 use crate::{
@@ -87,11 +82,21 @@ pub fn parse(source: &[u8]) -> Result<Node, Diagnostic> {
         Some(rest) => (rest, '\u{feff}'.len_utf8()),
         None => (text, 0),
     };
-    let places = Places { text, shift };
-    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options()) {
-        Ok(root) => Ok(places.node(root)),
-        Err(error) => Err(places.refusal(&error)),
+    let options = serde_saphyr::granit_parser::options! {
+        emit_comments: false,
+        // One more than is allowed, so that the builder speaks first.
+        flow_nesting_limit: MAX_DEPTH + 1,
+        block_nesting_limit: MAX_DEPTH + 1,
+    };
+    let mut builder = Builder { source: Source { text, shift }, ..Builder::default() };
+    for event in Parser::new_from_str_with_options(text, options) {
+        match event {
+            Ok((event, place)) => builder.take(event, &place)?,
+            Err(error) => return Err(builder.source.refusal(&error)),
+        }
     }
+    let empty = Span { start: shift, end: shift };
+    Ok(builder.root.unwrap_or(Node { value: Value::Null, span: empty }))
 }
 
 /// The text of a source, or the diagnostic for what keeps it from being one.
@@ -116,177 +121,270 @@ pub fn decode_utf8(source: &[u8]) -> Result<&str, Diagnostic> {
     })
 }
 
-fn options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        budget: serde_saphyr::budget! {
-            flow_nesting_limit: MAX_DEPTH,
-            max_events: 4 * MAX_NODES,
-            max_aliases: MAX_ALIASES,
-            max_anchors: MAX_ALIASES,
-            max_recorded_anchor_events: MAX_NODES,
-            max_depth: MAX_DEPTH,
-            max_documents: 1,
-            max_nodes: MAX_NODES,
-            max_total_scalar_bytes: 2 * MAX_BYTES,
-            enforce_alias_anchor_ratio: false,
-        },
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        merge_keys: MergeKeyPolicy::AsOrdinary,
-        alias_limits: alias_limits(),
-        strict_booleans: true,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        reject_unsupported_tags: true,
-        non_finite_float_policy: NonFiniteFloatPolicy::PassThrough,
-        with_snippet: false,
-    }
+// === impl Builder ===
+
+/// Builds the tree from events, without recursion.
+#[derive(Default)]
+struct Builder<'s> {
+    source: Source<'s>,
+    root: Option<Node>,
+    /// The mappings and lists that are open, outermost first.
+    open: Vec<Frame>,
+    /// Values that were anchored, by the library's number; `None` while one is open or when it is too large.
+    anchors: BTreeMap<usize, Option<Anchored>>,
+    /// Mappings, lists and scalars so far.
+    nodes: usize,
+    aliases: usize,
+    aliased_nodes: usize,
+    documents: usize,
 }
 
-fn alias_limits() -> AliasLimits {
-    serde_saphyr::alias_limits! {
-        max_total_replayed_events: MAX_ALIASED_NODES,
-        max_replay_stack_depth: 8,
-    }
+/// A mapping or list that is open.
+struct Frame {
+    start: Span,
+    anchor: usize,
+    /// How many nodes there were before it.
+    nodes_before: usize,
+    /// The levels below it.
+    depth: usize,
+    content: Content,
 }
 
-// === impl Raw ===
-
-/// What the library hands over, before places are worked out.
-enum Raw {
-    Null,
-    Bool(bool),
-    Int(i128),
-    Float(f64),
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+enum Content {
+    List(Vec<Node>),
+    Map {
+        entries: Vec<Entry>,
+        /// The key whose value comes next.
+        key: Option<(String, Span)>,
+    },
 }
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
+/// What an alias stands for.
+#[derive(Clone)]
+struct Anchored {
+    node: Node,
+    nodes: usize,
+    depth: usize,
 }
 
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Int(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Int(value.into()))
-    }
-
-    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
-        Ok(Raw::Int(value))
-    }
-
-    fn visit_u128<E: serde::de::Error>(self, value: u128) -> Result<Raw, E> {
-        i128::try_from(value).map(Raw::Int).map_err(|_| E::custom("a number is too large"))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
-        Ok(Raw::Text(value))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
-        }
-        Ok(Raw::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(key) = map.next_key::<Spanned<Raw>>()? {
-            if matches!(key.value, Raw::List(_) | Raw::Map(_)) {
-                return Err(A::Error::custom("a key is a list or a mapping, not a text"));
+impl Builder<'_> {
+    fn take(&mut self, event: Event<'_>, place: &Place) -> Result<(), Diagnostic> {
+        let span = self.source.span(place);
+        match event {
+            Event::DocumentStart(..) => {
+                self.documents += 1;
+                if self.documents > 1 {
+                    let message = "the file holds several documents";
+                    let help = "a pack is one document: remove the `---` and what belongs to another pack";
+                    return Err(
+                        Diagnostic::error(codes::SEVERAL_DOCUMENTS, "", Some(span), message).help(help)
+                    );
+                }
             }
-            entries.push((key, map.next_value()?));
+            Event::Scalar(text, style, anchor, tag) => {
+                self.count(span)?;
+                let is_text = check_tag(tag.as_deref(), span)?;
+                let value = match style {
+                    ScalarStyle::Plain if !is_text => plain(&text),
+                    _ => Value::Text(text.into_owned()),
+                };
+                let node = Node { value, span };
+                self.anchored(anchor, &node, 1, 0)?;
+                self.place(node, 0);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                check_tag(tag.as_deref(), span)?;
+                self.enter(span, anchor, Content::List(Vec::new()))?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                check_tag(tag.as_deref(), span)?;
+                self.enter(span, anchor, Content::Map { entries: Vec::new(), key: None })?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.leave(span)?,
+            Event::Alias(id) => self.alias(id, span)?,
+            _ => {}
         }
-        Ok(Raw::Map(entries))
+        Ok(())
+    }
+
+    fn count(&mut self, span: Span) -> Result<(), Diagnostic> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(too_complex(format!("the file holds more than {MAX_NODES} values"), span));
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, start: Span, anchor: usize, content: Content) -> Result<(), Diagnostic> {
+        self.count(start)?;
+        if self.open.len() >= MAX_DEPTH {
+            return Err(too_deep(start));
+        }
+        if anchor != 0 {
+            self.new_anchor(anchor, None, start)?;
+        }
+        self.open.push(Frame { start, anchor, nodes_before: self.nodes - 1, depth: 0, content });
+        Ok(())
+    }
+
+    fn leave(&mut self, end: Span) -> Result<(), Diagnostic> {
+        let Some(frame) = self.open.pop() else { return Ok(()) };
+        let depth = frame.depth + 1;
+        let (value, last) = match frame.content {
+            Content::List(items) => {
+                let last = items.iter().map(|item| item.span.end).max();
+                (Value::List(items), last)
+            }
+            Content::Map { entries, .. } => {
+                let last = entries.iter().map(|entry| entry.value.span.end).max();
+                (Value::Map(entries), last)
+            }
+        };
+        // In block style the library ends a mapping where the next thing begins. Below an alias, children can stand
+        // before their parent.
+        let is_flow = self.source.slice(end).starts_with(['}', ']']);
+        let end = if is_flow { Some(end.end) } else { last.filter(|last| *last >= frame.start.start) };
+        let span =
+            Span { start: frame.start.start, end: end.unwrap_or(frame.start.end).max(frame.start.start) };
+        let node = Node { value, span };
+        self.anchored(frame.anchor, &node, self.nodes - frame.nodes_before, depth)?;
+        self.place(node, depth);
+        Ok(())
+    }
+
+    /// Puts a finished value where it belongs; `depth` is that of the value.
+    fn place(&mut self, node: Node, depth: usize) {
+        let Some(frame) = self.open.last_mut() else {
+            self.root = Some(node);
+            return;
+        };
+        frame.depth = frame.depth.max(depth);
+        match &mut frame.content {
+            Content::List(items) => items.push(node),
+            Content::Map { entries, key } => {
+                if let Some((key, key_span)) = key.take() {
+                    entries.push(Entry { key, key_span, value: node });
+                    return;
+                }
+                let written = match node.value {
+                    Value::Text(text) => text,
+                    // As it is written: `409`, `true`, `1.0`, `{a: b}`.
+                    _ => self.source.slice(node.span).to_owned(),
+                };
+                *key = Some((written, node.span));
+            }
+        }
+    }
+
+    fn new_anchor(&mut self, id: usize, what: Option<Anchored>, span: Span) -> Result<(), Diagnostic> {
+        self.anchors.insert(id, what);
+        if self.anchors.len() > MAX_ALIASES { Err(alias_refusal(span)) } else { Ok(()) }
+    }
+
+    /// Remembers a value that aliases may stand for. Large ones are not kept: no alias may stand for them.
+    fn anchored(&mut self, id: usize, node: &Node, nodes: usize, depth: usize) -> Result<(), Diagnostic> {
+        if id == 0 {
+            return Ok(());
+        }
+        let what = (nodes <= MAX_ALIASED_NODES).then(|| Anchored { node: node.clone(), nodes, depth });
+        self.new_anchor(id, what, node.span)
+    }
+
+    fn alias(&mut self, id: usize, span: Span) -> Result<(), Diagnostic> {
+        self.aliases += 1;
+        let is_open = self.open.iter().any(|frame| frame.anchor == id);
+        if is_open {
+            return Err(Diagnostic::error(
+                codes::ALIASES,
+                "",
+                Some(span),
+                "an alias stands inside its own anchor",
+            )
+            .help("write the value out"));
+        }
+        let Some(what) = self.anchors.get(&id).cloned().flatten() else { return Err(alias_refusal(span)) };
+        self.aliased_nodes += what.nodes;
+        if self.aliases > MAX_ALIASES || self.aliased_nodes > MAX_ALIASED_NODES {
+            return Err(alias_refusal(span));
+        }
+        if self.open.len() + what.depth > MAX_DEPTH {
+            return Err(too_deep(span));
+        }
+        self.nodes += what.nodes - 1;
+        self.count(span)?;
+        self.place(what.node, what.depth);
+        Ok(())
     }
 }
 
-// === impl Places ===
+/// Whether a tag makes the value a text. No other tags are read.
+fn check_tag(tag: Option<&Tag>, span: Span) -> Result<bool, Diagnostic> {
+    match tag {
+        None => Ok(false),
+        Some(tag) if tag.is_yaml_core_schema_tag("str") => Ok(true),
+        Some(_) => Err(Diagnostic::error(codes::SYNTAX, "", Some(span), "tags (`!name`) are not read")
+            .help("remove it, or put the text that it is a part of in quotes")),
+    }
+}
 
-/// Turns the library's places into spans of the source.
-struct Places<'s> {
+/// What a scalar without quotes is, by YAML 1.2's core schema; numbers with superfluous zeros are texts.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        ".nan" | ".NaN" | ".NAN" => return Value::Float(f64::NAN),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Value::Float(f64::INFINITY),
+        "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
+        _ => {}
+    }
+    let radix = |prefix: &str, radix: u32| {
+        text.strip_prefix(prefix)
+            .filter(|digits| !digits.starts_with(['+', '-']))
+            .and_then(|digits| i128::from_str_radix(digits, radix).ok())
+    };
+    if let Some(number) = radix("0x", 16).or_else(|| radix("0o", 8)) {
+        return Value::Int(number);
+    }
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Value::Text(text.to_owned());
+    }
+    if let Ok(number) = text.parse::<i128>() {
+        return Value::Int(number);
+    }
+    let is_number = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
+    match text.parse::<f64>() {
+        Ok(number) if is_number => Value::Float(number),
+        _ => Value::Text(text.to_owned()),
+    }
+}
+
+// === impl Source ===
+
+/// The text that the library reads, and where it begins in the source.
+#[derive(Default, Clone, Copy)]
+struct Source<'s> {
     text: &'s str,
     /// Bytes of the source before `text`.
     shift: usize,
 }
 
-impl Places<'_> {
-    fn span(&self, location: Location) -> Option<Span> {
-        let span = location.span();
-        let start = usize::try_from(span.byte_offset()?).ok()?;
-        let len = usize::try_from(span.byte_len()?).ok()?;
-        let start = self.text.floor_char_boundary(start);
-        let end = self.text.ceil_char_boundary(start.saturating_add(len)).max(start);
+impl Source<'_> {
+    fn offset(&self, marker: &Marker) -> usize {
+        // Strings have byte offsets; were there none, the character index would be a place before it.
+        self.text.floor_char_boundary(marker.byte_offset().unwrap_or_else(|| marker.index()))
+    }
+
+    fn span(&self, place: &Place) -> Span {
+        let start = self.offset(&place.start);
+        let end = self.offset(&place.end).max(start);
         // A block scalar and a multi-line plain one end behind their line break.
-        let end = start + self.text.get(start..end)?.trim_end().len();
-        Some(Span { start: start + self.shift, end: end + self.shift })
-    }
-
-    fn node(&self, raw: Spanned<Raw>) -> Node {
-        let own = self.span(raw.defined).unwrap_or(Span { start: self.shift, end: self.shift });
-        match raw.value {
-            Raw::Null => Node { value: Value::Null, span: own },
-            Raw::Bool(value) => Node { value: Value::Bool(value), span: own },
-            Raw::Int(value) => Node { value: Value::Int(value), span: own },
-            Raw::Float(value) => Node { value: Value::Float(value), span: own },
-            Raw::Text(value) => Node { value: Value::Text(value), span: own },
-            Raw::List(items) => {
-                let items: Vec<Node> = items.into_iter().map(|item| self.node(item)).collect();
-                let span = covering(own, items.iter().map(|item| item.span));
-                Node { value: Value::List(items), span }
-            }
-            Raw::Map(entries) => {
-                let entries: Vec<Entry> = entries.into_iter().map(|entry| self.entry(entry)).collect();
-                let span = covering(own, entries.iter().map(|entry| entry.value.span));
-                Node { value: Value::Map(entries), span }
-            }
-        }
-    }
-
-    fn entry(&self, (key, value): (Spanned<Raw>, Spanned<Raw>)) -> Entry {
-        let key = self.node(key);
-        let written = match key.value {
-            Value::Text(text) => text,
-            // As it is written: `409`, `true`, `1.0`.
-            _ => self.slice(key.span).to_owned(),
-        };
-        Entry { key: written, key_span: key.span, value: self.node(value) }
+        let written = self.text.get(start..end).unwrap_or_default().trim_end();
+        Span { start: start + self.shift, end: start + written.len() + self.shift }
     }
 
     fn slice(&self, span: Span) -> &str {
@@ -297,53 +395,29 @@ impl Places<'_> {
             .unwrap_or_default()
     }
 
-    /// Why the document is refused, told by the type of the library's error.
-    fn refusal(&self, error: &Error) -> Diagnostic {
-        let error = match error {
-            Error::AliasError { error, .. } => error,
-            other => other,
-        };
-        let span = error.location().and_then(|location| self.span(location));
-        match error {
-            Error::MultipleDocuments { .. } => {
-                Diagnostic::error(codes::SEVERAL_DOCUMENTS, "", span, "the file holds several documents")
-                    .help("a pack is one document: remove the `---` and what belongs to another pack")
+    /// Why the document is refused, told by the kind of the library's error.
+    fn refusal(&self, error: &ScanError) -> Diagnostic {
+        let at = self.offset(error.marker()) + self.shift;
+        let span = Span { start: at, end: at };
+        match error.kind() {
+            ErrorKind::RecursionLimitExceeded => too_deep(span),
+            ErrorKind::UnknownAnchor => {
+                let message = "an alias names an anchor that is not defined before it";
+                Diagnostic::error(codes::ALIASES, "", Some(span), message)
+                    .help("put a text that begins with `*` in quotes")
             }
-            Error::Budget { breach, .. } => budget_refusal(breach, span),
-            Error::AliasReplayCounterOverflow { .. }
-            | Error::AliasReplayLimitExceeded { .. }
-            | Error::AliasExpansionLimitExceeded { .. }
-            | Error::AliasReplayStackDepthExceeded { .. } => alias_refusal(span),
-            Error::RecursiveReferencesRequireWeakTypes { .. } => {
-                Diagnostic::error(codes::ALIASES, "", span, "an alias stands inside its own anchor")
-                    .help("write the value out")
-            }
-            Error::UnknownAnchor { .. } => Diagnostic::error(
-                codes::ALIASES,
-                "",
-                span,
-                "an alias names an anchor that is not defined before it",
-            )
-            .help("put a text that begins with `*` in quotes"),
-            Error::Message { msg, .. } => self.syntax(msg, span),
-            other => self.syntax(&other.to_string(), span),
+            _ => self.syntax(&error.info(), span),
         }
     }
 
-    fn syntax(&self, message: &str, span: Option<Span>) -> Diagnostic {
+    fn syntax(&self, message: &str, span: Span) -> Diagnostic {
         let first_line = message.lines().next().unwrap_or_default().trim().trim_end_matches('.');
-        let diagnostic = Diagnostic::error(
-            codes::SYNTAX,
-            "",
-            span,
-            format!("the file is not YAML: {}", lower_first(first_line)),
-        );
-        let line = span.map(|span| self.line_of(span));
-        match line {
-            Some(line) if line.trim_start_matches(' ').starts_with('\t') => {
-                diagnostic.help("indent with spaces: YAML has no tabs")
-            }
-            _ => diagnostic,
+        let message = format!("the file is not YAML: {}", lower_first(first_line));
+        let diagnostic = Diagnostic::error(codes::SYNTAX, "", Some(span), message);
+        if self.line_of(span).trim_start_matches(' ').starts_with('\t') {
+            diagnostic.help("indent with spaces: YAML has no tabs")
+        } else {
+            diagnostic
         }
     }
 
@@ -355,33 +429,20 @@ impl Places<'_> {
     }
 }
 
-fn covering(own: Span, children: impl Iterator<Item = Span>) -> Span {
-    // Below an alias, children can stand before their parent; then the parent's own place is all there is.
-    let end = children.map(|child| child.end).filter(|end| *end >= own.start).max();
-    Span { start: own.start, end: end.unwrap_or(own.end).max(own.end) }
+fn too_deep(span: Span) -> Diagnostic {
+    too_complex(format!("the file is nested deeper than {MAX_DEPTH} levels"), span)
 }
 
-fn budget_refusal(breach: &BudgetBreach, span: Option<Span>) -> Diagnostic {
-    let message = match breach {
-        BudgetBreach::Depth { .. } => format!("the file is nested deeper than {MAX_DEPTH} levels"),
-        BudgetBreach::Documents { .. } => {
-            return Diagnostic::error(codes::SEVERAL_DOCUMENTS, "", span, "the file holds several documents");
-        }
-        BudgetBreach::Aliases { .. }
-        | BudgetBreach::Anchors { .. }
-        | BudgetBreach::AliasAnchorRatio { .. }
-        | BudgetBreach::RecordedAnchorEvents { .. } => return alias_refusal(span),
-        _ => format!("the file holds more than {MAX_NODES} values"),
-    };
-    Diagnostic::error(codes::TOO_COMPLEX, "", span, message)
+fn too_complex(message: String, span: Span) -> Diagnostic {
+    Diagnostic::error(codes::TOO_COMPLEX, "", Some(span), message)
         .help("a pack is read by people: move data such as long term lists elsewhere")
 }
 
-fn alias_refusal(span: Option<Span>) -> Diagnostic {
+fn alias_refusal(span: Span) -> Diagnostic {
     let message = format!(
-        "aliases stand for too much: at most {MAX_ALIASES} aliases and {MAX_ALIASED_NODES} values in all"
+        "aliases stand for too much: at most {MAX_ALIASES} anchors and aliases, and {MAX_ALIASED_NODES} values in all"
     );
-    Diagnostic::error(codes::ALIASES, "", span, message).help("write the values out")
+    Diagnostic::error(codes::ALIASES, "", Some(span), message).help("write the values out")
 }
 
 fn lower_first(text: &str) -> String {

@@ -1,7 +1,11 @@
 //! The corpora of the fuzz targets, run as tests: what was found once stays found.
 
+#![cfg(test)]
+
 #[path = "../../fuzz/checks/json.rs"]
 mod json;
+#[path = "../../fuzz/checks/pack_parser.rs"]
+mod pack_parser;
 #[path = "../../fuzz/checks/walker.rs"]
 mod walker;
 
@@ -29,12 +33,19 @@ fn the_walker_corpus_passes() {
     each("walker", walker::check);
 }
 
+#[test]
+fn the_pack_corpus_passes() {
+    each("pack_parser", pack_parser::check);
+}
+
 /// A poor man's fuzzer, for machines without the real one: bytes of the corpus changed, dropped and doubled, the same
 /// on every run.
 #[test]
 fn mutations_of_the_corpora_pass() {
     let rounds = std::env::var("KT_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
-    for (corpus, check) in [("json", json::check as fn(&[u8])), ("walker", walker::check)] {
+    for (corpus, check) in
+        [("json", json::check as fn(&[u8])), ("pack_parser", pack_parser::check), ("walker", walker::check)]
+    {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
         let mut files: Vec<_> =
             fs::read_dir(&folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();
@@ -47,7 +58,7 @@ fn mutations_of_the_corpora_pass() {
             }
             for _ in 0..rounds {
                 let mut bytes = original.clone();
-                for _ in 0..1 + random.below(4) {
+                for _ in 0..=random.below(4) {
                     mutate(&mut bytes, &mut random);
                 }
                 check(&bytes);

@@ -86,11 +86,11 @@ impl AuditDir {
     /// When there is none, or it holds neither segments nor an instance.
     pub fn open(root: &Path) -> Result<Self, DirError> {
         let dir = Self { root: root.to_owned() };
-        let known = matches!(root.join(layout::INSTANCE).try_exists(), Ok(true));
-        if !root.is_dir() || !(known || !dir.segments()?.is_empty()) {
-            return Err(DirError::NotADirectory { dir: dir.root });
+        let has_instance = matches!(root.join(layout::INSTANCE).try_exists(), Ok(true));
+        if root.is_dir() && (has_instance || !dir.segments()?.is_empty()) {
+            return Ok(dir);
         }
-        Ok(dir)
+        Err(DirError::NotADirectory { dir: dir.root })
     }
 
     /// Where it is.

@@ -167,12 +167,11 @@ impl Verifier {
             self.note(BreakKind::Altered, file, 0, None, sequence, Cause::Header);
             let candidates: Vec<_> = self.at.iter().map(|at| at.last.epoch).collect();
             let instance = self.report.instance?;
-            match guess_epoch(instance, frames, &candidates) {
-                Some(epoch) => (instance, epoch),
-                None => {
-                    self.at = None;
-                    return None;
-                }
+            if let Some(epoch) = guess_epoch(instance, frames, &candidates) {
+                (instance, epoch)
+            } else {
+                self.at = None;
+                return None;
             }
         };
         let known = *self.report.instance.get_or_insert(instance);
@@ -295,16 +294,16 @@ impl Verifier {
             None if frame.previous.is_zero() && frame.sequence == 0 => {}
             None => {
                 let cause = Cause::Link;
-                let otherwise = self.at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
+                let otherwise = at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
                 self.gaps.push(Gap { before: Digest::ZERO, last: frame.previous, otherwise });
             }
         }
         self.started = true;
         let hash = frame.hash(segment.instance, segment.epoch);
         let position = Position { epoch: segment.epoch, sequence: frame.sequence, hash };
-        self.check_wanted(segment, offset, &position);
         self.report.records += 1;
         self.report.unsigned_records += 1;
+        self.check_wanted(segment, offset, &position);
         let first_time = self.report.times_us.map_or(frame.time_us, |times| times.0);
         self.report.times_us = Some((first_time, frame.time_us));
         self.report.last = Some(position);
@@ -394,7 +393,7 @@ impl Verifier {
         } else {
             Cause::Link
         };
-        let otherwise = self.at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
+        let otherwise = at_break(BreakKind::Missing, segment, offset, frame.sequence, cause);
         self.gaps.push(Gap { before: at.last.hash, last: frame.previous, otherwise });
     }
 
@@ -463,8 +462,11 @@ impl Verifier {
             Ok(()) if !before => Cause::Covers,
             Ok(()) => {
                 self.report.checkpoints += 1;
-                self.signed(*covers);
-                self.report.unsigned_records = 1;
+                // A head may vouch for this record itself.
+                if self.report.unsigned_records > 0 {
+                    self.signed(*covers);
+                    self.report.unsigned_records = 1;
+                }
                 return;
             }
         };
@@ -516,39 +518,19 @@ impl Verifier {
         self.report
     }
 
-    /// Whether tombstones lead from one hash to the other.
+    /// Whether tombstones lead from one hash to the other. A later tombstone takes in what earlier ones had cut, so
+    /// from one hash several may go on.
     fn is_explained(&self, before: Digest, last: Digest) -> bool {
-        let mut at = before;
-        let mut steps = 0;
-        while at != last {
-            // The longest run from here: a later tombstone takes in what earlier ones had cut.
-            let from_here = self.runs.iter().filter(|cut| cut.run.before == at);
-            let Some(cut) = from_here.max_by_key(|cut| cut.run.last_segment) else { return false };
-            at = cut.run.last;
-            steps += 1;
-            if steps > self.runs.len() {
-                return false;
+        let mut reached = BTreeSet::from([before]);
+        let mut next = vec![before];
+        while let Some(at) = next.pop() {
+            if at == last {
+                return true;
             }
+            let from_here = self.runs.iter().filter(|cut| cut.run.before == at).map(|cut| cut.run.last);
+            next.extend(from_here.filter(|to| reached.insert(*to)));
         }
-        true
-    }
-
-    fn at_break(
-        &self,
-        kind: BreakKind,
-        segment: &Segment<'_>,
-        offset: usize,
-        sequence: u64,
-        cause: Cause,
-    ) -> Break {
-        Break {
-            kind,
-            file: segment.file.to_owned(),
-            offset: offset as u64,
-            epoch: Some(segment.epoch),
-            sequence: Some(sequence),
-            cause,
-        }
+        false
     }
 
     fn break_at(
@@ -559,7 +541,7 @@ impl Verifier {
         sequence: u64,
         cause: Cause,
     ) {
-        let found = self.at_break(kind, segment, offset, sequence, cause);
+        let found = at_break(kind, segment, offset, sequence, cause);
         self.report.add(found);
     }
 
@@ -573,6 +555,17 @@ impl Verifier {
         cause: Cause,
     ) {
         self.report.add(Break { kind, file: file.to_owned(), offset, epoch, sequence, cause });
+    }
+}
+
+fn at_break(kind: BreakKind, segment: &Segment<'_>, offset: usize, sequence: u64, cause: Cause) -> Break {
+    Break {
+        kind,
+        file: segment.file.to_owned(),
+        offset: offset as u64,
+        epoch: Some(segment.epoch),
+        sequence: Some(sequence),
+        cause,
     }
 }
 

@@ -76,7 +76,7 @@ pub enum Cause {
     #[error("its time is earlier than that of the record before")]
     Time,
     /// These sequences are gone.
-    #[error("records {first} to {last} are not there")]
+    #[error("{} not there", records(*first, *last))]
     Records {
         /// The first that is gone.
         first: u64,
@@ -113,6 +113,10 @@ pub enum Cause {
         /// The record.
         sequence: u64,
     },
+}
+
+fn records(first: u64, last: u64) -> String {
+    if first == last { format!("record {first} is") } else { format!("records {first} to {last} are") }
 }
 
 /// A break, and where it is.

@@ -23,7 +23,7 @@ struct Explanation<'a> {
 
 /// Prints the page of the code.
 pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
-    let Some(entry) = codes::find(&args.code) else {
+    let Some(entry) = codes::lookup(&args.code) else {
         return Err(CliError::usage(format!("`{}` is not a code", args.code))
             .with_help("codes look like `KT0101`; lint prints them in brackets after `error`"));
     };

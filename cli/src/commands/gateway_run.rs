@@ -5,10 +5,11 @@ mod telemetry;
 
 use std::path::PathBuf;
 
-use kt_data_plane::{Gateway, settings::Settings};
-use tokio_util::sync::CancellationToken;
+use kt_data_plane::{Gateway, PackFault, StartError, settings::Settings};
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::options::Options;
+use super::pack_file;
 use crate::exit::{CliError, Exit};
 
 /// Serves the OpenAI API, enforces a pack, forwards to Databricks.
@@ -43,33 +44,53 @@ pub(crate) fn run(args: Args) -> Result<Exit, CliError> {
 }
 
 async fn serve(settings: Settings) -> Result<Exit, CliError> {
-    let stop = CancellationToken::new();
-    let signals = signals()?;
-    let running = Gateway::start(settings).await.map_err(|error| {
-        let failure = CliError::failure(format!("the gateway can't start: {error}"));
-        match error.help() {
-            Some(help) => failure.with_help(help),
-            None => failure,
+    let stop = signals()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
+    let running = Gateway::start(settings).await.map_err(|error| refused(&error))?;
+    let reload = running.reload();
+    let serving = running.run_until(stop);
+    tokio::pin!(serving);
+    let drained = loop {
+        tokio::select! {
+            drained = &mut serving => break drained,
+            Some(()) = hangup.recv() => reload.now(),
         }
-    })?;
-    tokio::select! {
-        () = signals => stop.cancel(),
-        () = running.stopped() => {}
+    };
+    if !drained.audit_closed {
+        return Err(CliError::failure("the audit log was not closed in order")
+            .with_help("the next start recovers it; `kt audit verify` says what is there"));
     }
-    running.shutdown().await;
     Ok(Exit::Success)
+}
+
+/// Why the gateway did not start: findings about the pack are drawn, the rest is one line.
+fn refused(error: &StartError) -> CliError {
+    if let StartError::Pack(PackFault::Findings { path, findings, source_bytes }) = error
+        && let Err(error) = pack_file::draw(path, source_bytes, findings)
+    {
+        return error;
+    }
+    let mut message = format!("the gateway does not start: {error}");
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        message = format!("{message}: {source}");
+        cause = source.source();
+    }
+    CliError::failure(message).with_help("`kt doctor` checks everything that a gateway needs")
 }
 
 /// Resolves at the first SIGTERM or SIGINT. Registered before anything is served, so none is missed.
 fn signals() -> Result<impl Future<Output = ()>, CliError> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |error| CliError::failure(format!("can't listen for signals: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_signals(&error))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_signals(&error))?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     })
+}
+
+fn no_signals(error: &std::io::Error) -> CliError {
+    CliError::failure(format!("can't listen for signals: {error}"))
 }

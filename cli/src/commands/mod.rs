@@ -40,3 +40,11 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Version => version::run(format),
     }
 }
+
+/// What lint is given: now, and the model table that comes with the program.
+fn lint_options() -> kt_policy::lint::LintOptions<'static> {
+    kt_policy::lint::LintOptions {
+        now: jiff::Timestamp::now(),
+        models: kt_policy::models::ModelTable::built_in(),
+    }
+}

@@ -75,7 +75,11 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
     }
     print(format, &reports, |out| {
         for report in reports.iter().filter(|report| report.valid) {
-            let name = report.pack.as_ref().map(|pack| format!("{}@{}", pack.name, pack.version)).unwrap_or_default();
+            let name = report
+                .pack
+                .as_ref()
+                .map(|pack| format!("{}@{}", pack.name, pack.version))
+                .unwrap_or_default();
             let warnings = match report.findings.len() {
                 0 => String::new(),
                 count => format!(", {}", counted(count, "warning")),

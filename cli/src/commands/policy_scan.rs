@@ -98,7 +98,11 @@ pub(crate) fn run(args: &Args) -> Result<Exit, CliError> {
 
 /// Each worker takes lines in turn and has a short queue of its own, so that results come back in the order of the
 /// input and memory stays bounded.
-fn scan_all(pack: &CompiledPack, args: &Args, input: BufReader<Box<dyn io::Read + Send>>) -> Result<Summary, Bad> {
+fn scan_all(
+    pack: &CompiledPack,
+    args: &Args,
+    input: BufReader<Box<dyn io::Read + Send>>,
+) -> Result<Summary, Bad> {
     let jobs = usize::from(args.jobs);
     thread::scope(|scope| {
         let mut to_workers = Vec::with_capacity(jobs);
@@ -121,7 +125,8 @@ fn scan_all(pack: &CompiledPack, args: &Args, input: BufReader<Box<dyn io::Read 
         let reader = scope.spawn(move || -> Result<(), Bad> {
             let mut workers = to_workers.iter().cycle();
             for (number, line) in (1_u64..).zip(input.lines()) {
-                let line = line.map_err(|error| CliError::usage(format!("can't read line {number}: {error}")))?;
+                let line =
+                    line.map_err(|error| CliError::usage(format!("can't read line {number}: {error}")))?;
                 if line.trim().is_empty() {
                     continue;
                 }
@@ -169,7 +174,8 @@ fn scan_line(
         pack.scan_text(&input.text, work)
     };
     let took_us = started.elapsed().as_micros();
-    let output = serde_json::to_string(&output(&input, &scan, took_us)).map_err(|error| bad(error.to_string()))?;
+    let output =
+        serde_json::to_string(&output(&input, &scan, took_us)).map_err(|error| bad(error.to_string()))?;
     Ok((output, input.text.len()))
 }
 

@@ -79,8 +79,9 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
         }
     }
     if results.is_empty() {
-        return Err(CliError::usage("there are no tests to run")
-            .with_help("write cases into tests/*.yaml beside the pack, or into `testing.suites` of the pack"));
+        return Err(CliError::usage("there are no tests to run").with_help(
+            "write cases into tests/*.yaml beside the pack, or into `testing.suites` of the pack",
+        ));
     }
     let passed = results.iter().filter(|result| result.passed).count();
     let report = Report { ok: passed == results.len(), passed, failed: results.len() - passed, results };
@@ -88,7 +89,13 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
         let rows = report.results.iter().map(|result| {
             let mark = if result.passed { "ok" } else { "FAILED" };
             let verdict = result.verdict.unwrap_or("-");
-            [mark.to_owned(), result.suite.clone(), result.name.clone(), verdict.to_owned(), result.difference.clone().unwrap_or_default()]
+            [
+                mark.to_owned(),
+                result.suite.clone(),
+                result.name.clone(),
+                verdict.to_owned(),
+                result.difference.clone().unwrap_or_default(),
+            ]
         });
         write!(out, "{}", table(["", "SUITE", "CASE", "VERDICT", "DIFFERENCE"], rows))?;
         writeln!(out, "{} passed, {} failed", report.passed, report.failed)
@@ -96,7 +103,13 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
     Ok(if report.ok { Exit::Success } else { Exit::Findings })
 }
 
-fn result(pack: &CompiledPack, models: &ModelTable, suite: &str, case: &TestCase, work: &mut Workspace) -> CaseResult {
+fn result(
+    pack: &CompiledPack,
+    models: &ModelTable,
+    suite: &str,
+    case: &TestCase,
+    work: &mut Workspace,
+) -> CaseResult {
     let outcome = case::run(pack, models, case, work);
     CaseResult {
         suite: suite.to_owned(),
@@ -117,13 +130,20 @@ fn suites_of(args: &Args) -> Result<Vec<TestSuite>, CliError> {
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         // Without `--tests` the folder need not be there.
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.tests.is_none() => return Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && args.tests.is_none() => {
+            return Ok(Vec::new());
+        }
         Err(error) => return Err(CliError::usage(format!("can't read `{}`: {error}", folder.display()))),
     };
     let mut files = Vec::new();
     for entry in entries {
-        let path = entry.map_err(|error| CliError::usage(format!("can't read `{}`: {error}", folder.display())))?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json") {
+        let path = entry
+            .map_err(|error| CliError::usage(format!("can't read `{}`: {error}", folder.display())))?
+            .path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        {
             files.push(path);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet, renderer::DecorStyle};
 use kt_policy::diag::{Diagnostic, Severity};
 
 use super::sanitize::{clean, clean_source};
@@ -31,7 +31,7 @@ fn render(renderer: &Renderer, name: &str, source: &str, diagnostic: &Diagnostic
     let source = clean_source(source);
     let name = clean(name);
     let message = clean(&diagnostic.message);
-    let mut group = level.primary_title(message).id(diagnostic.code.to_string());
+    let mut group = Group::with_title(level.primary_title(message).id(diagnostic.code.to_string()));
     if let Some(span) = diagnostic.span {
         let end = span.end.min(source.len());
         let start = span.start.min(end);

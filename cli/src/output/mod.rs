@@ -56,7 +56,8 @@ pub(crate) fn print_record<T: Serialize>(
 }
 
 fn json<T: Serialize>(data: &T) -> Result<String, CliError> {
-    serde_json::to_string_pretty(data).map_err(|error| CliError::failure(format!("can't write JSON: {error}")))
+    serde_json::to_string_pretty(data)
+        .map_err(|error| CliError::failure(format!("can't write JSON: {error}")))
 }
 
 fn compact_json<T: Serialize>(data: &T) -> Result<String, CliError> {
@@ -64,8 +65,8 @@ fn compact_json<T: Serialize>(data: &T) -> Result<String, CliError> {
 }
 
 fn yaml<T: Serialize>(data: &T) -> Result<String, CliError> {
-    let mut text =
-        serde_saphyr::to_string(data).map_err(|error| CliError::failure(format!("can't write YAML: {error}")))?;
+    let mut text = serde_saphyr::to_string(data)
+        .map_err(|error| CliError::failure(format!("can't write YAML: {error}")))?;
     if !text.ends_with('\n') {
         text.push('\n');
     }
@@ -78,7 +79,7 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> impl std::fmt::Display {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(header);
     for row in rows {
         table.add_row(row.map(|cell| clean(&cell).into_owned()));
@@ -87,7 +88,12 @@ pub(crate) fn table<const N: usize>(
         column.set_padding((0, 2));
     }
     // The crate pads the last column too; trailing blanks help nobody.
-    table.to_string().lines().map(|line| format!("{}\n", line.trim_end())).collect::<String>()
+    let mut text = String::new();
+    for line in table.to_string().lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 /// A line for people on stderr.

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn ordinary_text_of_any_script_is_untouched() {
-        for text in ["plain", "Zażółć gęślą jaźń", "数据", "مرحبا", "👩🏽‍🚀".trim_matches('\u{200d}')] {
+        for text in ["plain", "Zażółć gęślą jaźń", "数据", "مرحبا", "👩🏽‍🚀".trim_matches('\u{200d}')]
+        {
             if text.chars().all(|c| c != '\u{200d}') {
                 assert!(matches!(clean(text), Cow::Borrowed(_)), "{text}");
             }

@@ -7,7 +7,7 @@ use kt_audit::chain::{Epoch, InstanceId};
 use kt_audit::identity::{PseudonymKey, Subject};
 use kt_audit::record::{Body, DropReason, Kind, Record, RecordError, Retention};
 use kt_audit::sign::PublicKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ impl std::fmt::Debug for AuditHandle {
 /// What the writer is told.
 pub(crate) enum Message {
     /// Append this record.
-    Append(Box<Append>),
+    Append(Append),
     /// An fsync has ended.
     Synced(super::engine::SyncDone),
     /// Sign a checkpoint, sync, and stop.
@@ -222,18 +222,20 @@ impl Shared {
         };
         let (reply, answer) = oneshot::channel();
         let append = Append { entry, durability, deadline, reply: Some(reply), _room: room };
-        self.sender.send(Message::Append(Box::new(append))).map_err(|_| AppendError::Closed)?;
+        self.sender.send(Message::Append(append)).map_err(|_| AppendError::Closed)?;
         let answer = timeout_at(deadline + self.settings.disk_wait, answer);
         answer.await.map_err(|_| AppendError::Stalled)?.map_err(|_| AppendError::Closed)?
     }
 
     fn queue(&self, entry: Entry) -> Receipt {
-        let Ok(room) = self.room.clone().try_acquire_owned() else {
-            return self.drop_one(DropReason::QueueFull);
+        let room = match self.room.clone().try_acquire_owned() {
+            Ok(room) => room,
+            Err(TryAcquireError::NoPermits) => return self.drop_one(DropReason::QueueFull),
+            Err(TryAcquireError::Closed) => return self.drop_one(DropReason::ShuttingDown),
         };
         let deadline = Instant::now() + self.settings.full_wait;
         let append = Append { entry, durability: Durability::BestEffort, deadline, reply: None, _room: room };
-        if self.sender.send(Message::Append(Box::new(append))).is_err() {
+        if self.sender.send(Message::Append(append)).is_err() {
             return self.drop_one(DropReason::ShuttingDown);
         }
         Receipt::Queued

@@ -41,7 +41,7 @@ pub use self::writer::{AuditLog, CloseError};
 /// # Errors
 /// When another process holds the directory, it can't be made or read, or the settings contradict themselves.
 /// Never because of damage in it.
-pub fn open(dir: &Path, settings: Settings) -> Result<(AuditHandle, AuditLog), OpenError> {
+pub fn open(dir: &Path, settings: &Settings) -> Result<(AuditHandle, AuditLog), OpenError> {
     writer::start(dir, settings)
 }
 

@@ -161,8 +161,22 @@ fn save<F: Fs>(fs: &F, name: &str, line: &str, private: bool) -> Result<(), Open
 
 /// The two tables of sealed names, appended to by the writer.
 pub(crate) struct Subjects<F: Fs> {
-    files: Option<(Arc<F::File>, Arc<F::File>)>,
+    files: Option<Tables<F>>,
     sealed: HashSet<Pseudonym>,
+}
+
+/// The tables, open for appending.
+struct Tables<F: Fs> {
+    names: Arc<F::File>,
+    keys: Arc<F::File>,
+}
+
+impl<F: Fs> Tables<F> {
+    fn open(fs: &F) -> io::Result<Self> {
+        let names = open_table(fs, layout::SEALED_NAMES, false)?;
+        let keys = open_table(fs, layout::SUBJECT_KEYS, true)?;
+        Ok(Self { names: Arc::new(names), keys: Arc::new(keys) })
+    }
 }
 
 impl<F: Fs> Subjects<F> {
@@ -187,21 +201,15 @@ impl<F: Fs> Subjects<F> {
     /// Writes the rows of `subject`. The key first: a name without a key can't be read, so that a crash in
     /// between leaves nothing that an erasure would miss.
     pub(crate) fn write(&mut self, fs: &F, subject: &Subject, rows: &(String, String)) -> io::Result<()> {
-        let (names, keys) = match &self.files {
-            Some(files) => files.clone(),
-            None => {
-                let names = open_table(fs, layout::SEALED_NAMES, false)?;
-                let files = (Arc::new(names), Arc::new(open_table(fs, layout::SUBJECT_KEYS, true)?));
-                self.files = Some(files.clone());
-                files
-            }
+        let tables = match self.files.take() {
+            Some(tables) => tables,
+            None => Tables::open(fs)?,
         };
-        let (_, written) = write_all(&*keys, rows.1.as_bytes());
-        let written = written.and_then(|()| write_all(&*names, rows.0.as_bytes()).1);
-        if written.is_err() {
-            // A torn line: the next one begins on a new line, because the tables are opened anew.
-            self.files = None;
-        } else {
+        let (_, written) = write_all(&*tables.keys, rows.1.as_bytes());
+        let written = written.and_then(|()| write_all(&*tables.names, rows.0.as_bytes()).1);
+        // After an error a line may be torn: the tables are opened anew then, on a new line.
+        if written.is_ok() {
+            self.files = Some(tables);
             self.sealed.insert(subject.pseudonym());
         }
         written
@@ -209,7 +217,7 @@ impl<F: Fs> Subjects<F> {
 
     /// The files that an fsync must cover, where they are open.
     pub(crate) fn files(&self) -> impl Iterator<Item = Arc<F::File>> {
-        self.files.clone().into_iter().flat_map(|(names, keys)| [keys, names])
+        self.files.iter().flat_map(|tables| [tables.keys.clone(), tables.names.clone()])
     }
 }
 

@@ -83,7 +83,7 @@ impl Drop for AuditLog {
     }
 }
 
-pub(crate) fn start(dir: &Path, settings: Settings) -> Result<(AuditHandle, AuditLog), OpenError> {
+pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, AuditLog), OpenError> {
     settings.check()?;
     DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(OpenError::io(dir))?;
     let lock = lock(dir)?;
@@ -174,9 +174,9 @@ struct Writer<F: Fs> {
     metrics: Arc<AuditMetrics>,
     fsync_interval: Duration,
     /// Appends that found no room, oldest first.
-    parked: VecDeque<(Box<Append>, AppendError)>,
+    parked: VecDeque<(Append, AppendError)>,
     /// `sync` appends that are written and wait for an fsync, by sequence.
-    waiting: VecDeque<(u64, Box<Append>)>,
+    waiting: VecDeque<(u64, Append)>,
     /// When the oldest record without an fsync was written.
     unsynced_at: Option<Instant>,
     syncing: bool,
@@ -184,12 +184,20 @@ struct Writer<F: Fs> {
     started: (Instant, i64),
 }
 
+/// What the messages asked for.
+enum Then {
+    GoOn,
+    /// To stop, and whom to tell.
+    Stop(Option<oneshot::Sender<()>>),
+}
+
 impl<F: Fs> Writer<F> {
     /// Runs until it is told to stop; the answer goes to whom it returns, once the directory is free.
     fn run(mut self) -> Option<oneshot::Sender<()>> {
         let mut batch = Vec::new();
+        self.note_unsynced();
         loop {
-            let stop = self.receive(&mut batch);
+            let then = self.receive(&mut batch);
             self.append(&mut batch);
             if self.next_tick <= Instant::now() {
                 self.next_tick = Instant::now() + TICK;
@@ -197,20 +205,20 @@ impl<F: Fs> Writer<F> {
                 self.note_unsynced();
             }
             self.start_sync();
-            if let Some(done) = stop {
+            if let Then::Stop(done) = then {
                 self.stop();
                 return done;
             }
         }
     }
 
-    /// Waits for messages and takes all that are there. Some: to stop, and whom to tell.
-    fn receive(&mut self, batch: &mut Vec<Box<Append>>) -> Option<Option<oneshot::Sender<()>>> {
+    /// Waits for messages and takes all that are there.
+    fn receive(&mut self, batch: &mut Vec<Append>) -> Then {
         let mut bytes = 0;
         let mut message = match self.receiver.recv_timeout(self.patience()) {
             Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => return None,
-            Err(RecvTimeoutError::Disconnected) => return Some(None),
+            Err(RecvTimeoutError::Timeout) => return Then::GoOn,
+            Err(RecvTimeoutError::Disconnected) => return Then::Stop(None),
         };
         loop {
             match message {
@@ -219,14 +227,14 @@ impl<F: Fs> Writer<F> {
                     batch.push(append);
                 }
                 Message::Synced(done) => self.synced(&done),
-                Message::Stop(done) => return Some(done),
+                Message::Stop(done) => return Then::Stop(done),
             }
             if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-                return None;
+                return Then::GoOn;
             }
             match self.receiver.try_recv() {
                 Ok(next) => message = next,
-                Err(_) => return None,
+                Err(_) => return Then::GoOn,
             }
         }
     }
@@ -244,12 +252,12 @@ impl<F: Fs> Writer<F> {
         until.saturating_duration_since(now)
     }
 
-    fn append(&mut self, batch: &mut Vec<Box<Append>>) {
+    fn append(&mut self, batch: &mut Vec<Append>) {
         if batch.is_empty() && self.parked.is_empty() {
             return;
         }
         let parked = std::mem::take(&mut self.parked);
-        let appends: Vec<Box<Append>> =
+        let appends: Vec<Append> =
             parked.into_iter().map(|(append, _)| append).chain(batch.drain(..)).collect();
         let entries: Vec<&Entry> = appends.iter().map(|append| &append.entry).collect();
         let results = self.engine.append(&entries, wall_us());
@@ -263,7 +271,7 @@ impl<F: Fs> Writer<F> {
         self.note_unsynced();
     }
 
-    fn answer(&mut self, mut append: Box<Append>, result: Result<u64, AppendError>) {
+    fn answer(&mut self, mut append: Append, result: Result<u64, AppendError>) {
         match result {
             Ok(sequence) if append.durability == Durability::Sync => {
                 self.waiting.push_back((sequence, append));
@@ -276,7 +284,7 @@ impl<F: Fs> Writer<F> {
         }
     }
 
-    fn fail(&self, mut append: Box<Append>, error: AppendError) {
+    fn fail(&self, mut append: Append, error: AppendError) {
         if append.reply.is_none() {
             self.metrics.count_dropped(error.drop_reason(), 1);
         }
@@ -310,7 +318,7 @@ impl<F: Fs> Writer<F> {
     fn synced(&mut self, done: &SyncDone) {
         self.syncing = false;
         self.engine.sync_done(done);
-        while self.waiting.front().is_some_and(|(sequence, _)| *sequence <= done.upto) {
+        while self.waiting.front().is_some_and(|(sequence, _)| Some(*sequence) <= done.upto) {
             let Some((sequence, mut append)) = self.waiting.pop_front() else { return };
             match &done.result {
                 Ok(()) => reply(&mut append, Ok(Receipt::Synced { sequence })),
@@ -320,12 +328,9 @@ impl<F: Fs> Writer<F> {
         self.note_unsynced();
     }
 
-    /// The time by which old segments are judged: the wall clock, unless it has leapt ahead of a steady one. Then
-    /// nothing is cut that would not have been due a day after the leap.
     fn retention_now(&self) -> i64 {
         let (started, started_us) = self.started;
-        let steady = i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX);
-        wall_us().min(started_us.saturating_add(steady).saturating_add(CLOCK_TRUST_US))
+        believed_now(wall_us(), started_us, started.elapsed())
     }
 
     fn stop(&mut self) {
@@ -357,9 +362,32 @@ impl<F: Fs> Writer<F> {
     }
 }
 
+/// The time by which old segments are judged: the wall clock, unless it has leapt ahead of a steady one. Then nothing
+/// is cut that would not have been due a day after the leap.
+fn believed_now(wall_us: i64, started_us: i64, elapsed: Duration) -> i64 {
+    let steady = i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX);
+    wall_us.min(started_us.saturating_add(steady).saturating_add(CLOCK_TRUST_US))
+}
+
 fn reply(append: &mut Append, result: Result<Receipt, AppendError>) {
     if let Some(reply) = append.reply.take() {
         // A caller that has gone away needs no answer.
         reply.send(result).ok();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_leaps_ahead_is_believed_for_a_day_only() {
+        let hour = Duration::from_hours(1);
+        let hour_us = 3_600_000_000;
+        let started = 1_800_000_000_000_000;
+        assert_eq!(believed_now(started + hour_us, started, hour), started + hour_us);
+        assert_eq!(believed_now(started - hour_us, started, hour), started - hour_us, "back is back");
+        let ten_years = started + 10 * 365 * CLOCK_TRUST_US;
+        assert_eq!(believed_now(ten_years, started, hour), started + hour_us + CLOCK_TRUST_US);
     }
 }

@@ -93,7 +93,8 @@ fn an_override_replaces_scheme_and_host_and_needs_no_workspace() {
     let urls: Vec<&str> = binding.targets.iter().map(|target| target.base_url.as_str()).collect();
     assert_eq!(urls, ["http://127.0.0.1:9/serving-endpoints", "https://other.example/serving-endpoints"]);
     assert!(binding.targets.iter().all(|target| target.is_overridden));
-    assert_eq!(binding.warnings.len(), 2);
+    let codes: Vec<String> = binding.warnings.iter().map(|finding| finding.code.to_string()).collect();
+    assert_eq!(codes, ["KT0511", "KT0511", "KT0510"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(crate) fn list<'n, T>(
     mut decode: impl FnMut(&'n Node, &Path<'_>, &mut Cx) -> Option<T>,
 ) -> Option<Vec<T>> {
     let Value::List(nodes) = &node.value else {
+        cx.lost.push(path.to_string());
         let message = format!("expected a list, found {}", described(node));
         match node.value {
             Value::Null => {
@@ -80,6 +81,7 @@ pub(crate) fn map<'n, K: Ord, T>(
     mut decode: impl FnMut(&'n Node, &Path<'_>, &mut Cx) -> Option<T>,
 ) -> Option<BTreeMap<K, T>> {
     let Value::Map(entries) = &node.value else {
+        cx.lost.push(path.to_string());
         let message = format!("expected a mapping, found {}", described(node));
         let help = matches!(node.value, Value::Null).then_some("remove the key, or write `{}`");
         match help {

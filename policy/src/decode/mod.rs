@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct Cx {
     /// The findings, in the order in which they were made.
     pub(crate) found: Vec<Diagnostic>,
-    /// Paths of lists and mappings that lost an item, so that indices in them mean something else than in the source.
+    /// Paths of lists and mappings that could not be read or lost an item: what they would say of the rest is unknown.
     pub(crate) lost: Vec<String>,
 }
 

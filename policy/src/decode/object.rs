@@ -24,6 +24,7 @@ impl<'n> Object<'n> {
     /// Opens a mapping; reports anything else, and keys that stand twice.
     pub(crate) fn open(node: &'n Node, path: &Path<'_>, cx: &mut Cx) -> Option<Self> {
         let Value::Map(list) = &node.value else {
+            cx.lost.push(path.to_string());
             let message = format!("expected a mapping, found {}", described(node));
             if matches!(node.value, Value::Null) {
                 cx.error_help(codes::WRONG_TYPE, path, node.span, message, "remove the key, or write `{}`");
@@ -72,6 +73,7 @@ impl<'n> Object<'n> {
         if let Some(node) = self.node(key) {
             return decode(node, &path.key(key), cx);
         }
+        cx.lost.push(path.key(key).to_string());
         cx.error(codes::MISSING_KEY, &path.key(key), self.span, format!("the key `{key}` is missing"));
         None
     }

@@ -156,7 +156,7 @@ mod tests {
 
     fn at(path: &str) -> &'static str {
         let map = SourceMap::new(yaml::parse(SOURCE.as_bytes()).unwrap());
-        map.span(path).map_or("", |span| &SOURCE[span.start..span.end])
+        map.span(path).map_or("", |span| SOURCE.get(span.start..span.end).unwrap())
     }
 
     #[test]

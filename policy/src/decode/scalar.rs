@@ -68,14 +68,12 @@ where
                 return None;
             }
         };
-        match u32::try_from(value).ok().filter(|value| range.contains(value)) {
-            Some(value) => Some(T::from(value)),
-            None => {
-                let message = format!("`{value}` is outside {} to {}", range.start(), range.end());
-                cx.error(codes::OUT_OF_RANGE, path, node.span, message);
-                None
-            }
+        let within = u32::try_from(value).ok().filter(|value| range.contains(value));
+        if within.is_none() {
+            let message = format!("`{value}` is outside {} to {}", range.start(), range.end());
+            cx.error(codes::OUT_OF_RANGE, path, node.span, message);
         }
+        within.map(T::from)
     }
 }
 

@@ -9,6 +9,7 @@
 
 pub mod dlp;
 pub mod injection;
+pub mod marker;
 pub mod patterns;
 pub mod pii;
 
@@ -95,6 +96,7 @@ pub trait Detector: Send + Sync + fmt::Debug {
 #[non_exhaustive]
 pub struct Scratch {
     dlp: dlp::DlpScratch,
+    pii: pii::PiiScratch,
     injection: injection::Memory,
 }
 

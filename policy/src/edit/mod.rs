@@ -5,17 +5,24 @@
 #[cfg(test)]
 mod tests;
 
-use std::{borrow::Cow, ops::Range, sync::Arc};
+use std::{borrow::Cow, fmt, ops::Range, sync::Arc};
 
 use crate::{request::Place, verdict::PolicyKind};
 
-/// A range of the body and what stands there instead.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A range of the body and what stands there instead. Its debug form leaves the text out: a marker may keep a
+/// character of what it replaces.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Splice {
     /// Bytes of the body; empty for an insertion.
     pub range: Range<usize>,
     /// As it is written in the body.
     pub text: String,
+}
+
+impl fmt::Debug for Splice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Splice").field("range", &self.range).field("bytes", &self.text.len()).finish()
+    }
 }
 
 /// An edit that was made, for the record. Never holds a text of the request.

@@ -67,7 +67,9 @@ fn not_found(pack: &CompiledPack, request: &Request<'_>) -> Refusal {
         .collect();
     models.dedup();
     let known = if models.is_empty() {
-        format!("no target of this pack serves {}", endpoint.as_str())
+        // Every target then, so that the caller sees what there is.
+        let all: Vec<&str> = pack.targets.iter().map(|target| &*target.model).collect();
+        format!("no target of this pack serves that; its targets are {}", listed(&all))
     } else {
         format!("the targets of this pack serve {}", listed(&models))
     };

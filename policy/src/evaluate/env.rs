@@ -16,8 +16,6 @@ pub struct Env<'a> {
     pub deadline: Deadline<'a>,
     /// What an error or the deadline inside a content policy gives.
     pub fail_mode: FailMode,
-    /// What is known of models.
-    pub models: &'a dyn ModelLimits,
 }
 
 /// What an error or the deadline inside a content policy gives.
@@ -85,12 +83,33 @@ impl ModelLimits for NoModels {
     }
 }
 
-/// Memory that evaluations use one after the other. One a worker is enough; a new one is always right.
-#[derive(Debug, Default)]
+/// Memory that evaluations use one after the other. One a worker is enough; a new one is always right. Its debug form
+/// is empty: detectors leave texts in theirs.
+#[derive(Default)]
 pub struct Workspace {
     /// The detectors' own.
     pub detect: Scratch,
     pub(super) texts: Texts,
     pub(super) hits: Vec<Hit>,
     pub(super) found: Vec<super::content::Found>,
+}
+
+impl fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Workspace").finish_non_exhaustive()
+    }
+}
+
+/// Hits that are kept room for between evaluations.
+const KEPT_HITS: usize = 16 * 1024;
+
+impl Workspace {
+    /// Forgets what was evaluated, and gives memory back that one large request took.
+    pub(super) fn clear(&mut self) {
+        self.texts.clear();
+        self.hits.clear();
+        self.hits.shrink_to(KEPT_HITS);
+        self.found.clear();
+        self.found.shrink_to(KEPT_HITS);
+    }
 }

@@ -56,7 +56,9 @@ impl CompiledPack {
             let outcome = judge.entry(index, entry, work);
             judge.outcomes.push(outcome);
         }
-        judge.finish(work)
+        let judgement = judge.finish(work);
+        work.clear();
+        judgement
     }
 }
 

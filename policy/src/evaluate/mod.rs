@@ -5,7 +5,7 @@
 //! All content policies see the original text, and their edits are merged once, at the end. The same pack, request,
 //! caller and time give the same judgement on every machine.
 //!
-//! A judgement is owned and small. Each attempt asks [`CompiledPack::authorise`] for a proof that one target may be used,
+//! A judgement is owned and small. Each attempt asks [`CompiledPack::authorise`](crate::compiled::CompiledPack::authorise) for a proof that one target may be used,
 //! and renders the body from it.
 
 mod attachments;

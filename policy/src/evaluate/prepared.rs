@@ -1,7 +1,7 @@
 //! What the attempts of one request need: the edits that hold for every target, and the places in the body that an
 //! attempt may still edit. Owned, so that the parsed request need not live as long as the attempts.
 
-use std::{ops::Range, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use super::{
     exceptions::Waivers,
@@ -14,7 +14,7 @@ use crate::{
     verdict::{Endpoint, PolicyKind},
 };
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Prepared {
     pub(super) endpoint: Endpoint,
     pub(super) body_length: usize,
@@ -33,6 +33,17 @@ pub(super) struct Prepared {
     pub(super) waived: Vec<(PolicyKind, Option<Arc<str>>)>,
     /// No target complies, and `on_no_compliant_provider: warn` goes on with all.
     pub(super) all_comply: bool,
+}
+
+/// Names of models and tools are texts of the request.
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared")
+            .field("endpoint", &self.endpoint)
+            .field("body_length", &self.body_length)
+            .field("redactions", &self.redactions.len())
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Clone)]

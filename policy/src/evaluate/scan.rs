@@ -1,7 +1,7 @@
 //! Plain text through the content policies of a chain: what `kt policy scan` prints, and what a text that arrives in
 //! pieces is judged by.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use super::{
     Deadline, Effect, Workspace,
@@ -81,6 +81,7 @@ impl CompiledPack {
             .max()
             .unwrap_or(Verdict::Allow);
         let hits = report::in_fields(source, &work.texts, &work.found);
+        work.clear();
         TextScan { decision, findings: self.listed(text, &hits), scores }
     }
 
@@ -148,9 +149,15 @@ fn covers(outer: &TextFinding, inner: &TextFinding) -> bool {
 
 /// A text that arrives in pieces. It is held until its end and scanned then, so cuts never hide anything; how much may
 /// be let go earlier is decided where answers are enforced while they stream.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct TextFeed {
     text: String,
+}
+
+impl fmt::Debug for TextFeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextFeed").field("bytes", &self.text.len()).finish()
+    }
 }
 
 impl TextFeed {

@@ -7,7 +7,7 @@
 //! The table is flat: an entry points at its parent by index, its text lies in the request or in one common buffer.
 //! Children of an entry are consecutive, in the order of the text, and always behind it.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range};
 
 use crate::{
     detect::Origin,
@@ -23,10 +23,19 @@ const MAX_ENTRIES: usize = 500_000;
 const NESTED_LIMITS: Limits = Limits { depth: 4096, nodes: 500_000 };
 
 /// What texts are taken from.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
     Request(&'a Request<'a>),
     Plain(&'a str),
+}
+
+impl fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Request(_) => "Request",
+            Self::Plain(_) => "Plain",
+        })
+    }
 }
 
 impl<'a> Source<'a> {
@@ -120,8 +129,12 @@ impl Entry {
     }
 }
 
+/// More memory than this is not kept for the next request.
+const KEPT_BYTES: usize = 1024 * 1024;
+const KEPT_ENTRIES: usize = 16 * 1024;
+
 /// The table of texts of one request, and the memory for the next.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Texts {
     entries: Vec<Entry>,
     buffer: String,
@@ -131,7 +144,27 @@ pub(super) struct Texts {
     too_nested: bool,
 }
 
+impl fmt::Debug for Texts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Texts").field("entries", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
 impl Texts {
+    /// Forgets the texts, and gives memory back that one large request took.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.buffer.clear();
+        self.copy.clear();
+        self.keys.clear();
+        self.entries.shrink_to(KEPT_ENTRIES);
+        self.buffer.shrink_to(KEPT_BYTES);
+        self.copy.shrink_to(KEPT_BYTES);
+        self.keys.shrink_to(KEPT_ENTRIES);
+        self.nodes.clear();
+        self.nodes.shrink_to(KEPT_ENTRIES);
+    }
+
     /// Takes the texts of `source` apart.
     pub(super) fn fill(&mut self, source: Source<'_>) {
         self.entries.clear();

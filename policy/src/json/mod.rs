@@ -22,7 +22,7 @@ mod scan;
 mod tests;
 mod text;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 pub use error::{JsonError, JsonErrorKind};
 pub(crate) use path::{Step, push_index, push_param, push_param_index, push_pointer};
@@ -103,11 +103,17 @@ pub(crate) struct Node {
     escaped: bool,
 }
 
-/// A parsed text.
-#[derive(Debug, Clone)]
+/// A parsed text. Its debug form tells sizes, never the text.
+#[derive(Clone)]
 pub struct Document<'b> {
     text: &'b str,
     nodes: Vec<Node>,
+}
+
+impl fmt::Debug for Document<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("bytes", &self.text.len()).field("nodes", &self.nodes.len()).finish()
+    }
 }
 
 impl<'b> Document<'b> {

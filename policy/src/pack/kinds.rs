@@ -3,7 +3,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::verdict::{Action, Endpoint, Mode};
 
@@ -259,7 +259,7 @@ impl Entity {
 }
 
 /// `all`, or a list of entity types.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EntitySelection {
     /// Every type.
     All,
@@ -276,6 +276,16 @@ impl Default for EntitySelection {
             Entity::UsSsn,
             Entity::IpAddress,
         ])
+    }
+}
+
+/// As it is written in a pack.
+impl Serialize for EntitySelection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::Some(entities) => entities.serialize(serializer),
+        }
     }
 }
 
@@ -309,7 +319,7 @@ pub struct Redaction {
 }
 
 /// The form of a marker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum MarkerFormat {
     /// `<PERSON>`
     #[default]
@@ -320,6 +330,18 @@ pub enum MarkerFormat {
     Partial,
     /// A text that holds `{entity}`.
     Template(String),
+}
+
+/// As it is written in a pack.
+impl Serialize for MarkerFormat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::Label => "label",
+            Self::Asterisks => "asterisks",
+            Self::Partial => "partial",
+            Self::Template(text) => text,
+        })
+    }
 }
 
 impl JsonSchema for MarkerFormat {
@@ -391,7 +413,7 @@ pub struct DlpPattern {
 }
 
 /// `all`, or a list of built-in secret detectors by name (`DATABRICKS_TOKEN`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuiltinSelection {
     /// Every detector.
     All,
@@ -402,6 +424,16 @@ pub enum BuiltinSelection {
 impl Default for BuiltinSelection {
     fn default() -> Self {
         Self::Some(Vec::new())
+    }
+}
+
+/// As it is written in a pack.
+impl Serialize for BuiltinSelection {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::Some(names) => names.serialize(serializer),
+        }
     }
 }
 

@@ -49,7 +49,7 @@ pub struct PackMeta {
     pub name: String,
     /// Semantic version. A published version never changes.
     pub version: semver::Version,
-    /// `false`: gateways refuse to serve the pack.
+    /// `false`: gateways refuse to serve the pack. Default `true`.
     pub enabled: bool,
     /// What the pack is for.
     pub description: Option<String>,

@@ -18,7 +18,7 @@ mod tools;
 mod vocabulary;
 mod walk;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 pub use attachments::Attachment;
 pub use error::{RequestError, RequestErrorKind};
@@ -70,8 +70,8 @@ pub enum FieldKind {
     Unknown,
 }
 
-/// One text of a request.
-#[derive(Debug, Clone)]
+/// One text of a request. Its debug form tells the length, never the text.
+#[derive(Clone)]
 pub struct Field<'b> {
     /// Where it stands: a string, a key or a number.
     pub node: NodeId,
@@ -81,6 +81,17 @@ pub struct Field<'b> {
     pub origin: Origin,
     /// The decoded text.
     pub text: Cow<'b, str>,
+}
+
+impl fmt::Debug for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Field")
+            .field("node", &self.node)
+            .field("kind", &self.kind)
+            .field("origin", &self.origin)
+            .field("bytes", &self.text.len())
+            .finish()
+    }
 }
 
 /// A named bound of output tokens.
@@ -100,8 +111,8 @@ pub struct TokenLimit {
 pub(crate) const TOKEN_PARAMETERS: [&str; 4] =
     ["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"];
 
-/// A parsed request.
-#[derive(Debug, Clone)]
+/// A parsed request. Its debug form tells sizes, never a text.
+#[derive(Clone)]
 pub struct Request<'b> {
     endpoint: Endpoint,
     document: Document<'b>,
@@ -117,6 +128,17 @@ pub struct Request<'b> {
     client_request_id: Option<NodeId>,
     choices: u64,
     prompts: u64,
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("endpoint", &self.endpoint)
+            .field("document", &self.document)
+            .field("fields", &self.fields.len())
+            .field("attachments", &self.attachments.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'b> Request<'b> {

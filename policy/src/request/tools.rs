@@ -1,18 +1,25 @@
 //! The tools that a request offers to the model: what `rbac` judges.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use super::walk::Walker;
 use crate::json::{Kind, NodeId};
 
-/// A tool that a request offers to the model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A tool that a request offers to the model. Its debug form tells the length of the name: the name is a text of the
+/// request.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tool<'b> {
     /// The name of a function or custom tool; of a tool that the provider runs its type (`web_search`), of a remote
     /// server `mcp:<label>`.
     pub name: Cow<'b, str>,
     /// Where it is defined.
     pub node: NodeId,
+}
+
+impl fmt::Debug for Tool<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tool").field("node", &self.node).field("bytes", &self.name.len()).finish()
+    }
 }
 
 impl<'b> Walker<'b> {

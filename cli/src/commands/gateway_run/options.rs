@@ -3,7 +3,9 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use kt_data_plane::settings::{AuditSettings, BindOptions, FailMode, IdentitySettings, Limits, Settings, Timeouts};
+use kt_data_plane::settings::{
+    AuditSettings, BindOptions, FailMode, IdentitySettings, Limits, Settings, Timeouts,
+};
 use serde::Deserialize;
 
 use crate::exit::CliError;
@@ -133,6 +135,9 @@ options! {
     /// Seconds between two requests of a connection. Default 120.
     #[arg(value_name = "SECONDS")]
     idle_timeout_seconds: Option<u64> = "KEEPTRUSTS_GATEWAY_IDLE_TIMEOUT_SECONDS";
+    /// Seconds for a caller to take anything of an answer that is being written. Default 60.
+    #[arg(value_name = "SECONDS")]
+    stall_timeout_seconds: Option<u64> = "KEEPTRUSTS_GATEWAY_STALL_TIMEOUT_SECONDS";
     /// Milliseconds for the content policies of one request; see --fail-mode. Default 2000.
     #[arg(value_name = "MILLISECONDS")]
     policy_timeout_ms: Option<u64> = "KEEPTRUSTS_GATEWAY_POLICY_TIMEOUT_MS";
@@ -156,7 +161,8 @@ impl Options {
     /// Reads a settings file.
     pub(crate) fn read(path: &std::path::Path) -> Result<Self, CliError> {
         let name = path.display();
-        let text = fs::read_to_string(path).map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
         serde_saphyr::from_str(&text).map_err(|error| {
             CliError::usage(format!("`{name}` is not a settings file: {error}"))
                 .with_help("`kt gateway run --help` lists the settings")
@@ -174,7 +180,8 @@ impl Options {
     /// The settings, with the defaults where nothing was said.
     pub(crate) fn settings(self) -> Result<Settings, CliError> {
         let policy_config = self.policy_config.ok_or_else(|| {
-            CliError::usage("there is no pack to serve").with_help("name one with `--policy-config FILE`; `kt init` writes a first one")
+            CliError::usage("there is no pack to serve")
+                .with_help("name one with `--policy-config FILE`; `kt init` writes a first one")
         })?;
         let defaults = Settings::new(policy_config);
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
@@ -193,7 +200,10 @@ impl Options {
                 keys_file: self.keys_file,
                 require_identity: self.require_identity.unwrap_or(false),
             },
-            audit: Some(AuditSettings { dir: self.audit_dir.unwrap_or_else(|| PathBuf::from("kt-audit")) }),
+            audit: Some(AuditSettings {
+                dir: self.audit_dir.unwrap_or_else(|| PathBuf::from("kt-audit")),
+                log: kt_data_plane::audit::Settings::default(),
+            }),
             fail_mode: match self.fail_mode {
                 Some(FailModeOption::Allow) => FailMode::Allow,
                 Some(FailModeOption::Block) | None => FailMode::Block,
@@ -211,6 +221,7 @@ impl Options {
                 head: seconds(self.head_timeout_seconds, defaults.timeouts.head),
                 body: seconds(self.body_timeout_seconds, defaults.timeouts.body),
                 idle: seconds(self.idle_timeout_seconds, defaults.timeouts.idle),
+                stall: seconds(self.stall_timeout_seconds, defaults.timeouts.stall),
                 policy: self.policy_timeout_ms.map_or(defaults.timeouts.policy, Duration::from_millis),
                 drain: seconds(self.drain_timeout_seconds, defaults.timeouts.drain),
                 drain_delay: seconds(self.drain_delay_seconds, defaults.timeouts.drain_delay),
@@ -239,8 +250,10 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file: Options =
-            serde_saphyr::from_str("listen: 127.0.0.1:1\nmax_concurrency: 7\nallow_upstream: [a.example]\npolicy_config: p.yaml\n").unwrap();
+        let file: Options = serde_saphyr::from_str(
+            "listen: 127.0.0.1:1\nmax_concurrency: 7\nallow_upstream: [a.example]\npolicy_config: p.yaml\n",
+        )
+        .unwrap();
         let settings = typed(&["--listen", "127.0.0.1:2"]).over(file).settings().unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.limits.concurrency, 7);

@@ -17,7 +17,9 @@ pub(crate) fn start(format: LogFormat, level: &str) -> Result<(), CliError> {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
             registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour)).try_init()
         }
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Json => {
+            registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init()
+        }
     };
     started.map_err(|error| CliError::failure(format!("can't start logging: {error}")))
 }

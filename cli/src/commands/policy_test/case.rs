@@ -23,7 +23,12 @@ pub(super) struct Outcome {
 }
 
 /// Runs a case. Every case has a caller whose identity counts as proven, as a case tests policy, not login.
-pub(super) fn run(pack: &CompiledPack, models: &ModelTable, case: &TestCase, work: &mut Workspace) -> Outcome {
+pub(super) fn run(
+    pack: &CompiledPack,
+    models: &ModelTable,
+    case: &TestCase,
+    work: &mut Workspace,
+) -> Outcome {
     let failed = |difference: String| Outcome { verdict: None, code: None, difference: Some(difference) };
     let mut body = case.input.body.clone();
     let endpoint = match endpoint(&case.input, &body) {
@@ -41,15 +46,16 @@ pub(super) fn run(pack: &CompiledPack, models: &ModelTable, case: &TestCase, wor
         Ok(request) => request,
         Err(error) => {
             let code = error.code().to_owned();
-            let difference = difference_of_refusal(&case.expected, &code)
-                .or_else(|| case.expected.code.is_none().then(|| format!("the request is malformed: {error}")));
+            let difference = difference_of_refusal(&case.expected, &code).or_else(|| {
+                case.expected.code.is_none().then(|| format!("the request is malformed: {error}"))
+            });
             return Outcome { verdict: None, code: Some(code), difference };
         }
     };
     let caller = caller(&case.input);
-    let env = Env { now: Timestamp::now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block, models };
+    let env = Env { now: Timestamp::now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block };
     let judgement = pack.judge(&request, &caller, &env, work);
-    let difference = difference(pack, &judgement, &case.expected, &bytes, &env);
+    let difference = difference(pack, models, &judgement, &case.expected, &bytes);
     Outcome {
         verdict: Some(judgement.verdict.as_str()),
         code: judgement.refusal.as_ref().map(|refusal| refusal.code.to_string()),
@@ -67,7 +73,10 @@ fn endpoint(input: &TestInput, body: &Map<String, Value>) -> Result<Endpoint, St
     } else {
         None
     };
-    input.endpoint.or(told).ok_or_else(|| "the input has neither `messages` nor `prompt` nor `input`".to_owned())
+    input
+        .endpoint
+        .or(told)
+        .ok_or_else(|| "the input has neither `messages` nor `prompt` nor `input`".to_owned())
 }
 
 fn caller(input: &TestInput) -> Caller {
@@ -75,8 +84,14 @@ fn caller(input: &TestInput) -> Caller {
         input.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     };
     let from_header = header("x-user-role").into_iter().flat_map(|roles| roles.split(',')).map(str::trim);
-    let roles: Vec<Arc<str>> =
-        input.roles.iter().map(String::as_str).chain(from_header).filter(|role| !role.is_empty()).map(Arc::from).collect();
+    let roles: Vec<Arc<str>> = input
+        .roles
+        .iter()
+        .map(String::as_str)
+        .chain(from_header)
+        .filter(|role| !role.is_empty())
+        .map(Arc::from)
+        .collect();
     Caller {
         subject: Some(Arc::from(header("x-user-id").unwrap_or("test"))),
         roles: roles.into(),
@@ -96,16 +111,17 @@ fn difference_of_refusal(expected: &TestExpectation, code: &str) -> Option<Strin
 /// The first thing that is not as expected.
 fn difference(
     pack: &CompiledPack,
+    models: &ModelTable,
     judgement: &Judgement,
     expected: &TestExpectation,
     body: &str,
-    env: &Env<'_>,
 ) -> Option<String> {
     let refusal = judgement.refusal.as_ref();
     let told = |name: &str, wanted: &str, got: &str| {
         (wanted != got).then(|| format!("{name}: wanted {wanted}, got {got}"))
     };
-    let why = || refusal.map(|refusal| format!(" ({}: {})", refusal.code, refusal.message)).unwrap_or_default();
+    let why =
+        || refusal.map(|refusal| format!(" ({}: {})", refusal.code, refusal.message)).unwrap_or_default();
     if let Some(wanted) = expected.verdict
         && wanted != judgement.verdict
     {
@@ -114,7 +130,9 @@ fn difference(
     if let Some(wanted) = expected.policy {
         let got = refusal
             .and_then(|refusal| refusal.policy)
-            .or_else(|| judgement.findings.iter().max_by_key(|finding| finding.verdict).map(|finding| finding.policy))
+            .or_else(|| {
+                judgement.findings.iter().max_by_key(|finding| finding.verdict).map(|finding| finding.policy)
+            })
             .map_or("none", |kind| kind.as_str());
         if let Some(difference) = told("policy", wanted.as_str(), got) {
             return Some(difference);
@@ -128,7 +146,7 @@ fn difference(
         }
     }
     if let Some(wanted) = &expected.code
-        && let Some(difference) = told("code", wanted, refusal.map_or("none", |refusal| &refusal.code))
+        && let Some(difference) = told("code", wanted, refusal.map_or("none", |refusal| refusal.code))
     {
         return Some(difference);
     }
@@ -146,9 +164,9 @@ fn difference(
         return Some(format!("texts: the request is refused{}", why()));
     }
     let rendered = first
-        .and_then(|index| pack.authorise(judgement, index, env.models).ok())
+        .and_then(|index| pack.authorise(judgement, index, models).ok())
         .and_then(|authorised| authorised.render(body.as_bytes(), &RenderOptions::default()).ok())
-        .and_then(|rendered| serde_json::from_slice::<Value>(&rendered.body).ok());
+        .and_then(|rendered| serde_json::from_str::<Value>(&rendered.body).ok());
     let Some(rendered) = rendered else { return Some("texts: no target may be used".to_owned()) };
     expected.texts.iter().find_map(|(place, wanted)| {
         let pointer = pointer(place);
@@ -162,7 +180,12 @@ fn difference(
 
 /// `messages[0].content` as a JSON Pointer.
 fn pointer(place: &str) -> String {
-    place.split(['.', '[']).map(|part| format!("/{}", part.trim_end_matches(']'))).collect()
+    let mut pointer = String::with_capacity(place.len() + 1);
+    for part in place.split(['.', '[']) {
+        pointer.push('/');
+        pointer.push_str(part.trim_end_matches(']'));
+    }
+    pointer
 }
 
 #[cfg(test)]

@@ -181,7 +181,12 @@ impl<F: Fs> Engine<F> {
 
     fn stage_checkpoint(&mut self, reason: CheckpointReason, now_us: i64) -> bool {
         let Some(covers) = self.chain.last() else { return false };
-        let lists_state = matches!(reason, CheckpointReason::Start | CheckpointReason::Roll);
+        let lists_state = match reason {
+            CheckpointReason::Start => true,
+            // Until a start is through, requests of the run before are open that this run does not list.
+            CheckpointReason::Roll => matches!(self.start, start::Start::Done),
+            CheckpointReason::Count | CheckpointReason::Interval | CheckpointReason::Shutdown => false,
+        };
         let open = (lists_state && self.open.len() <= OPEN_LISTED).then(|| {
             let mut open: Vec<_> = self.open.values().copied().collect();
             open.sort_by_key(|request| request.id);
@@ -215,7 +220,8 @@ impl<F: Fs> Engine<F> {
             current.length += whole as u64;
         }
         let mut failure = written.err().map(|error| self.write_error(error));
-        if done > whole {
+        if failure.is_some() {
+            // Also where no byte was taken by its own account: what failed must leave no record.
             self.cut_partial((done - whole) as u64);
         }
         for staged in std::mem::take(&mut self.staged) {
@@ -243,9 +249,11 @@ impl<F: Fs> Engine<F> {
 
     fn took(&mut self, staged: &Staged, sequence: u64) {
         self.written = staged.after;
-        self.since_checkpoint += 1;
+        if staged.kind != Kind::Checkpoint {
+            self.since_checkpoint += 1;
+        }
         add(&self.metrics.written, 1);
-        self.sync.wrote(sequence, staged.after.last_time);
+        self.sync.wrote(staged.after.last_time);
         let Some(id) = staged.id else { return };
         match staged.kind {
             Kind::Opened => {
@@ -279,6 +287,10 @@ impl<F: Fs> Engine<F> {
                 self.stage_checkpoint(CheckpointReason::Interval, now_us);
             }
             self.flush(&mut none);
+            // Here rather than at the next append, so that an idle gateway keeps no segment for longer than asked.
+            if self.current.is_some() && self.needs_roll(None, 0, now_us) {
+                let _ = self.roll(None, now_us);
+            }
             self.cut_expired(now_us, retention_now_us);
         }
         self.held.fill(&*self.fs);

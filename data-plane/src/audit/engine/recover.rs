@@ -65,7 +65,7 @@ pub(crate) fn recover<F: Fs>(fs: &F) -> Result<Found, OpenError> {
     }
     found.segments.sort_by_key(|segment| segment.name);
     let headers = found.segments.iter().filter_map(|segment| segment.header);
-    found.instance = headers.clone().last().map(|header| header.instance);
+    found.instance = headers.clone().next_back().map(|header| header.instance);
     found.ordinal = headers.map(|header| header.ordinal).max().unwrap_or(0);
     let newest = found.segments.last().map_or(0, |segment| segment.name.number);
     found.next_segment = newest.saturating_add(1);
@@ -238,6 +238,13 @@ fn apply<F: Fs>(fs: &F, found: &mut Found, events: Vec<Event>) {
             _ => None,
         });
     }
+}
+
+/// The segments that runs before may have been killed over before they synced them: those from the head's on, since
+/// a head is written after the fsync of all that it covers.
+pub(crate) fn maybe_unsynced(found: &Found) -> impl Iterator<Item = SegmentName> {
+    let synced = found.head.as_ref().map_or(0, |head| head.segment);
+    found.segments.iter().map(|segment| segment.name).filter(move |name| name.number >= synced)
 }
 
 /// Adds a gap, in place of those that it contains.

@@ -1,6 +1,6 @@
 //! Cutting segments that nobody needs to keep any longer.
 
-use kt_audit::record::{Body, CutRun, Retention, SignedRun, Tombstone};
+use kt_audit::record::{Body, CutRun, SignedRun, Tombstone};
 use kt_audit::segment::{Header, Item, scan};
 use kt_audit::sign::tombstone_message;
 use kt_audit::value::Digest;
@@ -12,21 +12,23 @@ use crate::audit::metrics::add;
 
 const DAY_US: i64 = 86_400_000_000;
 
-/// A row of neighbouring segments that have expired.
+/// The most segments cut at a time: each costs an fsync, and appends wait meanwhile.
+const CUTS_AT_ONCE: usize = 4;
+
+/// A segment that has expired.
 struct Expired {
-    first: u64,
-    last: u64,
-    before: Digest,
-    /// What the first record after them names as previous.
-    last_hash: Digest,
-    retention: Retention,
+    segment: Closed,
+    header: Header,
+    /// What the first record after it names as previous.
+    last: Digest,
 }
 
 impl<F: Fs> Engine<F> {
-    /// Cuts whole segments whose longest retention has passed. The tombstone is written and synced first: a crash
-    /// in between leaves files that are cut again, never a gap that nobody explains.
+    /// Cuts whole segments whose longest retention has passed, one at a time. Its tombstone is written and synced
+    /// first: a crash in between leaves a file that is cut again, never a gap that nobody explains.
     pub(super) fn cut_expired(&mut self, now_us: i64, retention_now_us: i64) {
-        while let Some(expired) = self.next_expired(retention_now_us) {
+        for _ in 0..CUTS_AT_ONCE {
+            let Some(expired) = self.next_expired(retention_now_us) else { return };
             if !self.cut(&expired, now_us) {
                 return;
             }
@@ -34,35 +36,16 @@ impl<F: Fs> Engine<F> {
     }
 
     fn next_expired(&self, now_us: i64) -> Option<Expired> {
-        let mut row: Option<Expired> = None;
-        for (index, segment) in self.closed.iter().enumerate() {
+        self.closed.iter().enumerate().find_map(|(index, segment)| {
             // What can't be read can't be judged; it stays, and so does the gap around it.
-            let Some(header) = segment.header else { if row.is_some() { break } else { continue } };
-            let Some(next) = self.header_after(index) else { break };
-            let expired = end_of_keep(&header, &next) <= now_us && next.segment > header.segment;
-            let joins = row.as_ref().is_none_or(|row| row.last + 1 == header.segment);
-            if !(expired && joins) {
-                if row.is_some() { break } else { continue }
+            let header = segment.header?;
+            let next = self.header_after(index)?;
+            if end_of_keep(&header, &next) > now_us || next.segment <= header.segment {
+                return None;
             }
-            let Some(last_hash) = self.hash_after(segment, &header, &next) else { continue };
-            let start = Expired {
-                first: header.segment,
-                last: header.segment,
-                before: header.previous,
-                last_hash,
-                retention: header.retention,
-            };
-            row = Some(match row {
-                Some(row) => Expired {
-                    last: header.segment,
-                    last_hash,
-                    retention: row.retention.longest(header.retention),
-                    ..row
-                },
-                None => start,
-            });
-        }
-        row
+            let last = self.hash_after(segment, &header, &next)?;
+            Some(Expired { segment: *segment, header, last })
+        })
     }
 
     /// The header of the next segment that can be read.
@@ -93,14 +76,7 @@ impl<F: Fs> Engine<F> {
         let signer = &self.identity.signer;
         let signature = signer.sign(&tombstone_message(self.identity.instance, &run));
         let cut = SignedRun { run, key: signer.public().id(), signature };
-        let in_row = |number: u64| (expired.first..=expired.last).contains(&number);
-        let gone: Vec<_> =
-            self.closed.iter().filter(|segment| in_row(segment.name.number)).copied().collect();
-        let tombstone = Tombstone {
-            cut,
-            segments: gone.len() as u64,
-            bytes: gone.iter().map(|segment| segment.bytes).sum(),
-        };
+        let tombstone = Tombstone { cut, segments: 1, bytes: expired.segment.bytes };
         let before = self.written.next_sequence;
         self.stage_own(Body::Tombstone(Box::new(tombstone)), now_us);
         self.flush(&mut Results::new());
@@ -110,29 +86,25 @@ impl<F: Fs> Engine<F> {
             return false;
         }
         merge_cut(&mut self.cuts, cut);
-        let mut all = true;
-        for segment in gone {
-            if self.fs.remove(&segment.name.to_string()).is_ok() {
-                self.space.used = self.space.used.saturating_sub(segment.bytes);
-                self.closed.retain(|other| other.name != segment.name);
-                add(&self.metrics.segments_cut, 1);
-            } else {
-                all = false;
-            }
+        if self.fs.remove(&expired.segment.name.to_string()).is_err() {
+            return false;
         }
-        let _ = self.fs.sync_dir();
-        all
+        self.space.used = self.space.used.saturating_sub(expired.segment.bytes);
+        self.closed.retain(|other| other.name != expired.segment.name);
+        add(&self.metrics.segments_cut, 1);
+        // The order of removals must survive a power cut: a later one is only explained after this one.
+        self.fs.sync_dir().is_ok()
     }
 
     /// The gap that a cut leaves, together with older cuts that touch it. A gap that no tombstone explains is not
     /// taken in: it stays a gap.
     fn whole_gap(&self, expired: &Expired) -> CutRun {
         let mut run = CutRun {
-            first_segment: expired.first,
-            last_segment: expired.last,
-            before: expired.before,
-            last: expired.last_hash,
-            retention: expired.retention,
+            first_segment: expired.header.segment,
+            last_segment: expired.header.segment,
+            before: expired.header.previous,
+            last: expired.last,
+            retention: expired.header.retention,
         };
         for known in &self.cuts {
             if known.run.last == run.before && known.run.last_segment < run.first_segment {

@@ -34,8 +34,9 @@ impl<F: Fs> Engine<F> {
         let grown = current.length + staged + length > self.settings.segment_bytes;
         let age = i64::try_from(self.settings.segment_age.as_micros()).unwrap_or(i64::MAX);
         let old = now_us.saturating_sub(current.header.created_us) >= age;
-        // A segment that holds nothing but its beginning is not ended for size or age: it would never end.
-        (grown || old) && self.chain.next_sequence > current.header.first_sequence + 1
+        // A segment that holds nothing but its first record is not ended for that: it would never end.
+        let records = self.chain.next_sequence.saturating_sub(current.header.first_sequence);
+        (grown || old) && records > if current.header.first_sequence == 0 { 2 } else { 1 }
     }
 
     /// Ends the current segment and begins the next. Nothing may be staged.
@@ -90,7 +91,8 @@ impl<F: Fs> Engine<F> {
     /// Lets go of the current segment: it is complete, or its file can't be written any more.
     pub(super) fn end_segment(&mut self) {
         if let Some(current) = self.current.take() {
-            let Current { header, name, length, .. } = current;
+            let Current { file, header, name, length } = current;
+            self.sync.left(file);
             self.closed.push(Closed { name, header: Some(header), bytes: length });
         }
     }

@@ -10,7 +10,7 @@ use kt_audit::record::{
 };
 use kt_audit::value::{Digest, Label};
 
-use super::recover::{Found, recover};
+use super::recover::{Found, maybe_unsynced, recover};
 use super::space::{Class, Held, Space};
 use super::{Engine, Results, sync};
 use crate::audit::fs::Fs;
@@ -55,11 +55,13 @@ impl<F: Fs> Engine<F> {
         let previous = found.last.map_or(Digest::ZERO, |last| last.hash);
         let chain = ChainState::start(identity.instance, epoch, previous);
         let records = first_records(&mut found, &identity, epoch, ordinal);
+        let unsynced =
+            maybe_unsynced(&found).filter_map(|name| fs.open(&name.to_string()).ok().map(Arc::new)).collect();
         let mut engine = Self {
+            sync: sync::State::new(unsynced, now_us),
             space: Space::new(&settings, used),
             held: Held::new(&settings),
             subjects: Subjects::load(&fs),
-            sync: sync::State::new(),
             fs: Arc::new(fs),
             settings,
             identity,

@@ -8,7 +8,7 @@ use kt_audit::sign::Head;
 
 use super::Engine;
 use crate::audit::fs::{Fs, FsFile as _, replace};
-use crate::audit::metrics::{add, set};
+use crate::audit::metrics::add;
 
 /// Work for the thread that syncs.
 pub(crate) struct SyncJob<F: Fs> {
@@ -16,14 +16,14 @@ pub(crate) struct SyncJob<F: Fs> {
     files: Vec<Arc<F::File>>,
     dir: bool,
     head: Option<Head>,
-    /// Every record up to this sequence is covered.
-    upto: u64,
+    /// Every record up to this sequence is covered; none: this run has none.
+    upto: Option<u64>,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct SyncDone {
-    pub(crate) upto: u64,
+    pub(crate) upto: Option<u64>,
     pub(crate) result: io::Result<()>,
 }
 
@@ -48,24 +48,29 @@ pub(super) struct State<F: Fs> {
     files: Vec<Arc<F::File>>,
     dir: bool,
     subjects: bool,
-    /// The last record written, and when the first without an fsync was.
-    last: Option<u64>,
+    /// When the first record without an fsync was written.
     since_us: Option<i64>,
     /// Records written since the last job was taken.
     pending: u64,
-    /// The same for the job that is running.
-    running: Option<(u64, Option<i64>)>,
+    running: Option<Running<F>>,
     head_us: Option<i64>,
 }
 
+/// The job that is running.
+struct Running<F: Fs> {
+    files: Vec<Arc<F::File>>,
+    records: u64,
+    since_us: Option<i64>,
+}
+
 impl<F: Fs> State<F> {
-    pub(super) fn new() -> Self {
+    /// `files` are those that the run before may have left without an fsync.
+    pub(super) fn new(files: Vec<Arc<F::File>>, now_us: i64) -> Self {
         Self {
-            files: Vec::new(),
+            since_us: (!files.is_empty()).then_some(now_us),
+            files,
             dir: true,
             subjects: false,
-            last: None,
-            since_us: None,
             pending: 0,
             running: None,
             head_us: None,
@@ -77,19 +82,25 @@ impl<F: Fs> State<F> {
         self.dir = true;
     }
 
+    /// A file that nothing more is written to, and whose last records may not be synced.
+    pub(super) fn left(&mut self, file: Arc<F::File>) {
+        if !self.files.iter().any(|other| Arc::ptr_eq(other, &file)) {
+            self.files.push(file);
+        }
+    }
+
     pub(super) fn touch_subjects(&mut self) {
         self.subjects = true;
         self.dir = true;
     }
 
-    pub(super) fn wrote(&mut self, sequence: u64, time_us: i64) {
-        self.last = Some(sequence);
+    pub(super) fn wrote(&mut self, time_us: i64) {
         self.since_us = self.since_us.or(Some(time_us));
         self.pending += 1;
     }
 
     pub(super) fn oldest_unsynced(&self) -> Option<i64> {
-        self.running.and_then(|(_, since)| since).or(self.since_us)
+        self.running.as_ref().and_then(|running| running.since_us).or(self.since_us)
     }
 }
 
@@ -101,10 +112,11 @@ impl<F: Fs> Engine<F> {
 
     /// What an fsync must cover now; none where there is nothing, or one is running.
     pub(crate) fn sync_job(&mut self, now_us: i64, with_head: bool) -> Option<SyncJob<F>> {
-        if self.sync.running.is_some() || (self.sync.pending == 0 && !with_head) {
+        if self.sync.running.is_some() || (self.sync.since_us.is_none() && !with_head) {
             return None;
         }
-        let last = self.written.last()?;
+        // None while the disk takes not even the run's first record; the run before may still need an fsync.
+        let last = self.written.last();
         let mut files = std::mem::take(&mut self.sync.files);
         if let Some(current) = &self.current
             && !files.iter().any(|file| Arc::ptr_eq(file, &current.file))
@@ -118,29 +130,40 @@ impl<F: Fs> Engine<F> {
         let interval = i64::try_from(self.settings.checkpoint_interval.as_micros()).unwrap_or(i64::MAX);
         let head_due =
             self.sync.head_us.is_none_or(|at| now_us.saturating_sub(at) >= interval || now_us < at);
-        let head = (with_head || head_due).then(|| {
+        let head = last.filter(|_| with_head || head_due).map(|last| {
             self.sync.head_us = Some(now_us);
             let segment = self.next_segment.saturating_sub(1);
             Head::sign(&self.identity.signer, self.identity.instance, self.ordinal, last, segment, now_us)
         });
-        self.sync.running = Some((std::mem::take(&mut self.sync.pending), self.sync.since_us.take()));
+        self.sync.running = Some(Running {
+            files: files.clone(),
+            records: std::mem::take(&mut self.sync.pending),
+            since_us: self.sync.since_us.take(),
+        });
         let dir = std::mem::take(&mut self.sync.dir);
-        Some(SyncJob { fs: self.fs.clone(), files, dir, head, upto: last.sequence })
+        Some(SyncJob { fs: self.fs.clone(), files, dir, head, upto: last.map(|last| last.sequence) })
     }
 
     /// Takes note of an fsync. After one that failed the segment is not written again: what the disk has of it is
     /// unknown, and asking again would give a false answer.
     pub(crate) fn sync_done(&mut self, done: &SyncDone) {
-        let (records, _) = self.sync.running.take().unwrap_or_default();
+        let Some(running) = self.sync.running.take() else { return };
         add(&self.metrics.syncs, 1);
         if done.result.is_ok() {
-            add(&self.metrics.synced, records);
+            add(&self.metrics.synced, running.records);
         } else {
             add(&self.metrics.sync_errors, 1);
-            self.end_segment();
-            self.sync.dir = true;
+            self.forget_failed(&running.files);
         }
-        set(&self.metrics.bytes, self.space.used);
         self.metrics.set_oldest_unsynced(self.sync.oldest_unsynced());
+    }
+
+    fn forget_failed(&mut self, failed: &[Arc<F::File>]) {
+        let has_failed = |file: &Arc<F::File>| failed.iter().any(|other| Arc::ptr_eq(other, file));
+        if self.current.as_ref().is_some_and(|current| has_failed(&current.file)) {
+            self.end_segment();
+        }
+        self.sync.files.retain(|file| !has_failed(file));
+        self.sync.dir = true;
     }
 }

@@ -1,4 +1,5 @@
 //! The log through its handle, on a real directory.
 
-mod support;
+mod kill;
+pub(crate) mod support;
 mod thread;

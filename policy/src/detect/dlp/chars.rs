@@ -2,13 +2,16 @@
 
 /// A set of ASCII characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Set(u128);
+pub(super) struct Set {
+    low: u64,
+    high: u64,
+}
 
 impl Set {
-    pub(super) const NONE: Self = Self(0);
-    pub(super) const DIGIT: Self = Self(0).range(b'0', b'9');
-    pub(super) const LOWER: Self = Self(0).range(b'a', b'z');
-    pub(super) const UPPER: Self = Self(0).range(b'A', b'Z');
+    pub(super) const NONE: Self = Self { low: 0, high: 0 };
+    pub(super) const DIGIT: Self = Self::NONE.range(b'0', b'9');
+    pub(super) const LOWER: Self = Self::NONE.range(b'a', b'z');
+    pub(super) const UPPER: Self = Self::NONE.range(b'A', b'Z');
     pub(super) const LETTER: Self = Self::LOWER.and(Self::UPPER);
     pub(super) const ALNUM: Self = Self::LETTER.and(Self::DIGIT);
     pub(super) const UPPER_DIGIT: Self = Self::UPPER.and(Self::DIGIT);
@@ -24,29 +27,38 @@ impl Set {
     pub(super) const BECH32: Self = Self::UPPER_DIGIT.without(b'1').without(b'B').without(b'I').without(b'O');
 
     pub(super) const fn range(self, first: u8, last: u8) -> Self {
-        let mut bits = self.0;
+        let mut set = self;
         let mut byte = first;
         while byte <= last {
-            bits |= 1 << byte;
+            set = set.one(byte);
             byte += 1;
         }
-        Self(bits)
-    }
-
-    pub(super) const fn one(self, byte: u8) -> Self {
-        Self(self.0 | 1 << byte)
-    }
-
-    pub(super) const fn without(self, byte: u8) -> Self {
-        Self(self.0 & !(1 << byte))
+        set
     }
 
     pub(super) const fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+        Self { low: self.low | other.low, high: self.high | other.high }
+    }
+
+    pub(super) const fn one(self, byte: u8) -> Self {
+        if byte < 64 {
+            Self { low: self.low | 1 << byte, ..self }
+        } else {
+            Self { high: self.high | 1 << (byte - 64), ..self }
+        }
+    }
+
+    pub(super) const fn without(self, byte: u8) -> Self {
+        if byte < 64 {
+            Self { low: self.low & !(1 << byte), ..self }
+        } else {
+            Self { high: self.high & !(1 << (byte - 64)), ..self }
+        }
     }
 
     pub(super) const fn has(self, byte: u8) -> bool {
-        byte < 128 && self.0 >> byte & 1 == 1
+        let half = if byte < 64 { self.low } else { self.high };
+        byte < 128 && half >> (byte & 63) & 1 == 1
     }
 }
 
@@ -260,7 +272,7 @@ fn is_monotonous(value: &[u8]) -> bool {
         .sum::<u32>();
     crosses
         || longest_same >= 6
-        || longest_rising >= 8
+        || (longest_rising >= 8 && longest_rising * 4 >= value.len())
         || (value.len() >= 16 && distinct < 6)
         || (value.len() >= 6 && distinct < 3)
 }

@@ -2,7 +2,7 @@
 
 use super::{
     builtin::Builtin,
-    chars::{Set, at, closes, entropy, is_random, opens, run},
+    chars::{Set, at, entropy, is_random, run},
     scan::View,
 };
 
@@ -178,11 +178,11 @@ impl Shape {
     pub(super) fn end(&self, view: &View<'_>, start: usize) -> Option<usize> {
         let bytes = view.bytes();
         let body = start + self.text.len();
-        if bytes.get(start..body)? != self.text.as_bytes() || !(opens(bytes, start) || view.seam(start)) {
+        if bytes.get(start..body)? != self.text.as_bytes() || !view.opens(start) {
             return None;
         }
         let end = follow(view, body, self.parts)?;
-        if !(closes(bytes, end) || view.seam(end)) {
+        if !view.closes(end) {
             return None;
         }
         let value = bytes.get(body..end)?;
@@ -207,13 +207,14 @@ pub(super) fn follow(view: &View<'_>, from: usize, parts: &[Part]) -> Option<usi
     for part in parts {
         match part {
             Part::Run(set, least, most) => {
-                let end = run(bytes, place, *set, *most);
+                let mut end = run(bytes, place, *set, *most);
                 if end - place < *least {
                     return None;
                 }
                 // Longer than the format allows: another kind of thing.
                 if end - place == *most && set.has(at(bytes, end)) && !view.seam(end) {
-                    return None;
+                    // Unless the next line was put behind it.
+                    end = view.ends(place, end).skip(1).find(|seam| seam - place >= *least)?;
                 }
                 place = end;
             }
@@ -238,5 +239,5 @@ pub(super) fn follow(view: &View<'_>, from: usize, parts: &[Part]) -> Option<usi
 
 fn closes_maybe(view: &View<'_>, end: usize) -> bool {
     // Within a format more may follow; only a letter or digit right behind an optional part of digits forbids it.
-    !Set::DIGIT.has(at(view.bytes(), end.wrapping_sub(1))) || closes(view.bytes(), end) || view.seam(end)
+    !Set::DIGIT.has(at(view.bytes(), end.wrapping_sub(1))) || view.closes(end)
 }

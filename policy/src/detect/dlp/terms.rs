@@ -15,7 +15,7 @@ const MAX_TABLE: usize = 64 << 10;
 /// The blocked terms of a pack.
 pub(super) struct Terms {
     exact: AhoCorasick,
-    terms: Vec<Term>,
+    blocked: Vec<Term>,
     /// A term has a space in it, so that line breaks and double spaces matter.
     spaces: bool,
     fuzzy: Option<Fuzzy>,
@@ -84,7 +84,7 @@ impl Terms {
         let spaces = folded.iter().any(|term| term.contains(' '));
         let terms: Vec<Term> = folded.iter().map(|term| Term::new(term)).collect();
         let fuzzy = if distance == 0 { None } else { Some(Fuzzy::new(&terms, distance)?) };
-        Some(Self { exact, terms, spaces, fuzzy })
+        Some(Self { exact, blocked: terms, spaces, fuzzy })
     }
 
     /// Calls `out(term, start, end, score)` for the terms in `text`, byte offsets.
@@ -104,11 +104,11 @@ impl Terms {
         let origin = |place: usize| map.get(place).map_or(0, |place| *place as usize);
         self.find_exact(folded, &mut |term, start, end| out(term, origin(start), origin(end), 1.0));
         if let Some(fuzzy) = &self.fuzzy {
-            fuzzy.find(&self.terms, scratch);
+            fuzzy.find(&self.blocked, scratch);
             let TermScratch { map, found, .. } = &*scratch;
             let origin = |place: usize| map.get(place).map_or(0, |place| *place as usize);
             for near in found.iter().filter(|near| near.distance > 0) {
-                let len = self.terms.get(near.term as usize).map_or(1, |term| term.chars.len().max(1));
+                let len = self.blocked.get(near.term as usize).map_or(1, |term| term.chars.len().max(1));
                 #[expect(clippy::cast_precision_loss, reason = "both are below 300")]
                 let score = 1.0 - near.distance as f32 / len as f32;
                 out(near.term as usize, origin(near.start), origin(near.end), score);
@@ -119,7 +119,7 @@ impl Terms {
     fn find_exact(&self, text: &str, out: &mut impl FnMut(usize, usize, usize)) {
         for hit in self.exact.find_overlapping_iter(text) {
             let index = hit.pattern().as_usize();
-            let Some(term) = self.terms.get(index) else { continue };
+            let Some(term) = self.blocked.get(index) else { continue };
             let before = text.get(..hit.start()).and_then(|part| part.chars().next_back());
             let after = text.get(hit.end()..).and_then(|part| part.chars().next());
             let clear = |border: bool, beside: Option<char>| !border || !beside.is_some_and(in_word);
@@ -370,6 +370,6 @@ fn automaton<T: AsRef<str>>(terms: &[T]) -> Option<AhoCorasick> {
 
 impl fmt::Debug for Terms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Terms").field("len", &self.terms.len()).finish_non_exhaustive()
+        f.debug_struct("Terms").field("len", &self.blocked.len()).finish_non_exhaustive()
     }
 }

@@ -14,6 +14,8 @@ pub(super) const MAX_DEPTH: usize = 2;
 const MIN_ENCODED: usize = 24;
 /// Runs of single characters with separators shorter than this are spelling, not disguise.
 const MIN_SPACED: usize = 16;
+/// Bytes of a line around a wrapped token that are looked at with it.
+const MAX_AROUND: usize = 160;
 /// Lines of a wrapped token have at least this many characters.
 const MIN_WRAPPED: usize = 4;
 
@@ -21,7 +23,7 @@ const MIN_WRAPPED: usize = 4;
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) text: String,
-    /// Places in `text` where something was left out.
+    /// Places in `text` where lines were put together.
     pub(super) seams: Vec<usize>,
     map: Map,
 }
@@ -101,14 +103,25 @@ impl Reading {
 /// The text without invisible characters, line continuations and joined strings, with escapes (`\u0064`, `%64`,
 /// `&#100;`) and look-alike letters replaced. `None` when that is the text itself.
 pub(super) fn plain(text: &str) -> Option<Reading> {
+    const MARKS: Set = Set::NONE.one(b'\\').one(b'%').one(b'&').one(b'"').one(b'\'').one(b'=');
     let bytes = text.as_bytes();
+    // Ordinary texts hold none of this, which is told at the speed of memory.
+    let marked = !text.is_ascii()
+        || memchr::memchr3(b'\\', b'%', b'&', bytes).is_some()
+        || memchr::memchr(b'+', bytes).is_some()
+        || [&b"\"\n"[..], b"'\n", b"\"\r", b"'\r", b"\" . \"", b"' . '", b"=\n", b"=\r", b"=3D", b"=3d"]
+            .iter()
+            .any(|joint| memchr::memmem::find(bytes, joint).is_some());
+    if !marked {
+        return None;
+    }
     let mut reading: Option<Reading> = None;
     let (mut done, mut place) = (0, 0);
-    while let Some(&byte) = bytes.get(place) {
-        if byte.is_ascii() && !matches!(byte, b'\\' | b'%' | b'&' | b'"' | b'\'' | b'=') {
-            place += 1;
-            continue;
-        }
+    while let Some(ahead) =
+        bytes.get(place..).and_then(|rest| rest.iter().position(|byte| !byte.is_ascii() || MARKS.has(*byte)))
+    {
+        place += ahead;
+        let byte = at(bytes, place);
         let Some((len, with)) = undo(text, place) else {
             place += if byte.is_ascii() { 1 } else { char_len(text, place) };
             continue;
@@ -116,8 +129,12 @@ pub(super) fn plain(text: &str) -> Option<Reading> {
         let reading = reading.get_or_insert_with(Reading::new);
         reading.copy(text, done, place);
         match with {
-            Some(with) => reading.put(with, place, len),
-            None => reading.leave_out(),
+            Left::Char(with) => reading.put(with, place, len),
+            Left::Nothing => {
+                if bytes.get(place..place + len).is_some_and(|gone| gone.contains(&b'\n')) {
+                    reading.leave_out();
+                }
+            }
         }
         place += len;
         done = place;
@@ -132,62 +149,69 @@ fn char_len(text: &str, place: usize) -> usize {
 }
 
 /// The escape or disguise at `place`: its length, and what it stands for.
-fn undo(text: &str, place: usize) -> Option<(usize, Option<char>)> {
+fn undo(text: &str, place: usize) -> Option<(usize, Left)> {
     let bytes = text.as_bytes();
     match at(bytes, place) {
         b'\\' => backslash(bytes, place),
         b'%' => {
             let byte = hex(bytes, place + 1, 2)?;
-            printable(byte).map(|c| (3, Some(c)))
+            printable(byte).map(|c| (3, Left::Char(c)))
         }
         b'&' => entity(bytes, place),
         b'=' => {
             // Quoted-printable: a line that goes on, or an escaped equals sign.
             if has(bytes, place, b"=3D") || has(bytes, place, b"=3d") {
-                return Set::WORD.has(at(bytes, place + 3)).then_some((3, Some('=')));
+                return Set::WORD.has(at(bytes, place + 3)).then_some((3, Left::Char('=')));
             }
             let line = line_break(bytes, place + 1)?;
             let inside = Set::URL64.has(before(bytes, place)) && Set::URL64.has(at(bytes, place + 1 + line));
-            inside.then_some((1 + line, None))
+            inside.then_some((1 + line, Left::Nothing))
         }
-        quote @ (b'"' | b'\'') => joined_strings(bytes, place, quote).map(|len| (len, None)),
+        quote @ (b'"' | b'\'') => joined_strings(bytes, place, quote).map(|len| (len, Left::Nothing)),
         _ => {
             let c = text.get(place..)?.chars().next()?;
             let len = c.len_utf8();
             if let Some(with) = look_alike(c) {
                 // Within a word of its own alphabet it is what it is.
-                let inside = Set::URL64.has(before(bytes, place)) || Set::URL64.has(at(bytes, place + len));
-                return inside.then_some((len, Some(with)));
+                return beside_latin(text, place, place + len).then_some((len, Left::Char(with)));
+            }
+            if let '\u{ff01}'..='\u{ff5e}' = c {
+                // Full-width punctuation is ordinary beside ideographs, not beside other full-width forms.
+                let beside = |c: Option<char>| c.is_some_and(|c| matches!(c, '\u{ff01}'..='\u{ff5e}'));
+                let plain = char::from_u32(u32::from(c) - 0xfee0)?;
+                let neighbours = beside(text.get(..place)?.chars().next_back())
+                    || beside(text.get(place + len..)?.chars().next());
+                return (plain.is_ascii_alphanumeric() || neighbours).then_some((len, Left::Char(plain)));
             }
             disguise(c).map(|with| (len, with))
         }
     }
 }
 
-fn backslash(bytes: &[u8], place: usize) -> Option<(usize, Option<char>)> {
+fn backslash(bytes: &[u8], place: usize) -> Option<(usize, Left)> {
     match at(bytes, place + 1) {
         b'u' if at(bytes, place + 2) == b'{' => {
             let end = run(bytes, place + 3, Set::HEX, 6);
             (at(bytes, end) == b'}').then_some(())?;
             let with = printable(hex(bytes, place + 3, end - place - 3)?)?;
-            Some((end + 1 - place, Some(with)))
+            Some((end + 1 - place, Left::Char(with)))
         }
         b'u' => match hex(bytes, place + 2, 4)? {
-            0x200b..=0x200f | 0x2060..=0x2064 | 0xfeff | 0xad => Some((6, None)),
-            code => printable(code).map(|with| (6, Some(with))),
+            0x200b..=0x200f | 0x2060..=0x2064 | 0xfeff | 0xad => Some((6, Left::Nothing)),
+            code => printable(code).map(|with| (6, Left::Char(with))),
         },
-        b'x' => printable(hex(bytes, place + 2, 2)?).map(|with| (4, Some(with))),
-        quote @ (b'"' | b'\'' | b'/') => Some((2, Some(char::from(quote)))),
+        b'x' => printable(hex(bytes, place + 2, 2)?).map(|with| (4, Left::Char(with))),
+        quote @ (b'"' | b'\'' | b'/') => Some((2, Left::Char(char::from(quote)))),
         b'\n' | b'\r' => {
             let line = line_break(bytes, place + 1)?;
             let indent = run(bytes, place + 1 + line, Set::NONE.one(b' ').one(b'\t'), 64);
-            Some((indent - place, None))
+            Some((indent - place, Left::Nothing))
         }
         _ => None,
     }
 }
 
-fn entity(bytes: &[u8], place: usize) -> Option<(usize, Option<char>)> {
+fn entity(bytes: &[u8], place: usize) -> Option<(usize, Left)> {
     if at(bytes, place + 1) == b'#' {
         let (digits, radix, set) = if matches!(at(bytes, place + 2), b'x' | b'X') {
             (place + 3, 16, Set::HEX)
@@ -198,12 +222,12 @@ fn entity(bytes: &[u8], place: usize) -> Option<(usize, Option<char>)> {
         let code = std::str::from_utf8(bytes.get(digits..end)?).ok()?;
         let with = printable(u32::from_str_radix(code, radix).ok()?)?;
         let end = if at(bytes, end) == b';' { end + 1 } else { end };
-        return Some((end - place, Some(with)));
+        return Some((end - place, Left::Char(with)));
     }
     [("&amp;", '&'), ("&quot;", '"'), ("&lt;", '<'), ("&gt;", '>'), ("&apos;", '\'')]
         .into_iter()
         .find(|(name, _)| has(bytes, place, name.as_bytes()))
-        .map(|(name, with)| (name.len(), Some(with)))
+        .map(|(name, with)| (name.len(), Left::Char(with)))
 }
 
 /// `" + "` and the like between two parts of a token: the length from one quote to the other.
@@ -221,6 +245,15 @@ fn joined_strings(bytes: &[u8], place: usize, quote: u8) -> Option<usize> {
     }
     end = run(bytes, operator, SPACE, 64);
     (at(bytes, end) == quote && TOKEN.has(at(bytes, end + 1))).then_some(end + 1 - place)
+}
+
+/// Whether the letters at `start..end`, and look-alikes around them, stand beside ASCII letters or digits.
+fn beside_latin(text: &str, start: usize, end: usize) -> bool {
+    let first = |mut chars: Box<dyn Iterator<Item = char> + '_>| {
+        chars.find(|c| look_alike(*c).is_none()).is_some_and(|c| c.is_ascii_alphanumeric())
+    };
+    let (head, tail) = (text.get(..start).unwrap_or_default(), text.get(end..).unwrap_or_default());
+    first(Box::new(head.chars().rev().take(8))) || first(Box::new(tail.chars().take(8)))
 }
 
 /// The Latin letter that a letter of another alphabet looks like.
@@ -259,11 +292,20 @@ fn look_alike(c: char) -> Option<char> {
     Some(latin)
 }
 
-/// What an invisible or compatibility character stands for: `Some(None)` for nothing.
-fn disguise(c: char) -> Option<Option<char>> {
+/// What an undone escape or disguise leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// This character.
+    Char(char),
+    /// Nothing.
+    Nothing,
+}
+
+/// What an invisible or compatibility character stands for.
+fn disguise(c: char) -> Option<Left> {
     match c {
         '\u{e0020}'..='\u{e007e}' => {
-            return Some(char::from_u32(u32::from(c) - 0xe0000));
+            return char::from_u32(u32::from(c) - 0xe0000).map(Left::Char);
         }
         '\u{ad}'
         | '\u{34f}'
@@ -280,17 +322,17 @@ fn disguise(c: char) -> Option<Option<char>> {
         | '\u{fe00}'..='\u{fe0f}'
         | '\u{feff}'
         | '\u{ffa0}'
-        | '\u{e0000}'..='\u{e0fff}' => return Some(None),
+        | '\u{e0000}'..='\u{e0fff}' => return Some(Left::Nothing),
         _ => {}
     }
     if is_combining_mark(c) {
-        return Some(None);
+        return Some(Left::Nothing);
     }
     // Full-width, mathematical and circled forms.
     let mut plain = std::iter::once(c).nfkc();
     let first = plain.next()?;
     (plain.next().is_none() && (first.is_ascii_alphanumeric() || matches!(first, '-' | '_' | '.')))
-        .then_some(Some(first))
+        .then_some(Left::Char(first))
 }
 
 /// Runs of base64 or hexadecimal digits that decode to text.
@@ -310,32 +352,52 @@ pub(super) fn encoded(text: &str, mut each: impl FnMut(Reading)) {
             place = end + MIN_ENCODED;
             continue;
         }
-        // Lines of equal length, as mail and PEM have them.
-        while end - start >= 60
-            && let Some(line) = line_break(bytes, end)
+        // Lines of one block, as mail has them: of one length, the last may be shorter.
+        let line = end;
+        let (mut block_end, mut whole_end, mut width) = (line, line, usize::MAX);
+        while line - start >= 60
+            && let Some(gap) = line_break(bytes, block_end)
         {
-            let next = run(bytes, end + line, RUN, usize::MAX);
-            if next - end - line < 2 {
+            let next = run(bytes, block_end + gap, RUN, usize::MAX);
+            let len = next - block_end - gap;
+            if len < 2 || len > width {
                 break;
             }
-            end = next;
+            whole_end = block_end;
+            block_end = next;
+            if width != usize::MAX && len < width {
+                break;
+            }
+            width = len;
         }
-        let padding = run(bytes, end, Set::NONE.one(b'='), 2);
-        if let Some(reading) = decode(text, start, end, padding) {
-            each(reading);
+        // What looks like a last line can be the next line of the text.
+        let mut ends = [block_end, whole_end, line];
+        ends.sort_unstable_by(|a, b| b.cmp(a));
+        end = line;
+        let mut tried = 0;
+        for stop in ends {
+            if stop != tried
+                && let Some(reading) = decode(text, start, stop)
+            {
+                each(reading);
+                end = stop;
+                break;
+            }
+            tried = stop;
         }
-        place = padding.max(end) + MIN_ENCODED;
+        place = end + MIN_ENCODED;
     }
 }
 
 /// Decodes the run `start..end`; its last part when the run begins with something else (a path, a prefix).
-fn decode(text: &str, start: usize, end: usize, padded: usize) -> Option<Reading> {
+fn decode(text: &str, start: usize, end: usize) -> Option<Reading> {
     let bytes = text.as_bytes();
+    let padded = run(bytes, end, Set::NONE.one(b'='), 2);
     let run = bytes.get(start..end)?;
-    if run.iter().all(|byte| Set::HEX.has(*byte)) {
-        if let Some(decoded) = hex_text(run) {
-            return Some(Reading::whole(decoded, start, end));
-        }
+    if run.iter().all(|byte| Set::HEX.has(*byte))
+        && let Some(decoded) = hex_text(run)
+    {
+        return Some(Reading::whole(decoded, start, end));
     }
     let mut from = start;
     for _ in 0..8 {
@@ -398,7 +460,7 @@ fn base64_text(part: &[u8]) -> Option<String> {
 }
 
 fn hex_text(run: &[u8]) -> Option<String> {
-    if run.len() % 2 != 0 {
+    if !run.len().is_multiple_of(2) {
         return None;
     }
     let decoded: Option<Vec<u8>> = run
@@ -413,6 +475,16 @@ fn readable(decoded: Vec<u8>) -> Option<String> {
     decoded.bytes().all(textual).then_some(decoded)
 }
 
+/// The value that the run of base64 or hexadecimal digits at `place` stands for, and where the run ends.
+pub(super) fn decoded_at(text: &str, place: usize) -> Option<(String, usize)> {
+    let end = run(text.as_bytes(), place, Set::BASE64.one(b'-').one(b'_'), 4096);
+    let reading = decode(text, place, end)?;
+    match reading.map {
+        Map::Whole(from, to) if from == place => Some((reading.text, to)),
+        _ => None,
+    }
+}
+
 /// Runs of single characters with one and the same separator between them (`d a p i 1 …`).
 pub(super) fn spaced(text: &str, mut each: impl FnMut(Reading)) {
     const SEPARATORS: Set = Set::NONE.one(b' ').one(b'-').one(b'.').one(b'|').one(b',').one(b'*');
@@ -420,7 +492,9 @@ pub(super) fn spaced(text: &str, mut each: impl FnMut(Reading)) {
     let mut place = MIN_SPACED;
     while place < bytes.len() {
         let pair = |place: usize, separator: u8| {
-            at(bytes, place) == separator && Set::WORD.has(at(bytes, place + 1))
+            let next = at(bytes, place + 1);
+            at(bytes, place) == separator
+                && (Set::WORD.has(next) || separator == b' ' && next.is_ascii_graphic())
         };
         let first = if SEPARATORS.has(at(bytes, place)) { place } else { place + 1 };
         let separator = at(bytes, first);
@@ -458,51 +532,73 @@ pub(super) fn spaced(text: &str, mut each: impl FnMut(Reading)) {
 
 /// Tokens that a line break (with indentation, or a quote mark of mail) cuts in two or more.
 pub(super) fn wrapped(text: &str, mut each: impl FnMut(Reading)) {
-    const TOKEN: Set = Set::URL64
-        .one(b'.')
-        .one(b'~')
-        .one(b'+')
-        .one(b'/')
-        .one(b'=')
-        .one(b':')
-        .one(b'@')
-        .one(b'&')
-        .one(b';')
-        .one(b'?');
+    const TOKEN: Set = Set::NONE
+        .range(b'!', b'~')
+        .without(b'"')
+        .without(b'\'')
+        .without(b'`')
+        .without(b'<')
+        .without(b'>')
+        .without(b'(')
+        .without(b')')
+        .without(b'{')
+        .without(b'}')
+        .without(b',');
     let bytes = text.as_bytes();
     let mut done = 0;
     while let Some(found) = bytes.get(done..).and_then(|rest| memchr::memchr(b'\n', rest)) {
-        let mut newline = done + found;
+        let newline = done + found;
         let line_end = if before(bytes, newline) == b'\r' { newline - 1 } else { newline };
-        let start = run_back(bytes, line_end, TOKEN, 512).max(done);
+        let first = run_back(bytes, line_end, TOKEN, MAX_AROUND).max(done.min(line_end));
+        let line_start = done.min(line_end);
         done = newline + 1;
-        if line_end - start < MIN_WRAPPED {
+        if line_end - first < MIN_WRAPPED {
             continue;
         }
-        let mut reading = Reading::new();
-        reading.copy(text, start, line_end);
+        // The pieces after the first: each from the indentation on, all but the last up to the end of its line.
+        let mut pieces = Vec::new();
+        let mut after = newline + 1;
         loop {
-            let from = indentation(bytes, newline + 1);
+            let from = indentation(bytes, after);
             let to = run(bytes, from, TOKEN, usize::MAX);
             if to - from < MIN_WRAPPED {
                 break;
             }
-            reading.leave_out();
-            reading.copy(text, from, to);
-            done = to;
+            pieces.push((from, to));
             let Some(line) = line_break(bytes, to) else { break };
-            newline = to + line - 1;
-            done = newline;
+            after = to + line;
         }
-        let mixed = |set: Set| reading.text.bytes().any(|byte| set.has(byte));
-        if !reading.seams.is_empty() && mixed(Set::DIGIT) && mixed(Set::LETTER) {
+        let Some(&(last, last_end)) = pieces.last() else { continue };
+        let parts = std::iter::once((first, line_end)).chain(pieces.iter().copied());
+        let (mut len, mut digits, mut capitals) = (0, 0, 0);
+        for byte in parts.filter_map(|(from, to)| bytes.get(from..to)).flatten().take(4096) {
+            len += 1;
+            digits += usize::from(byte.is_ascii_digit());
+            capitals += usize::from(byte.is_ascii_uppercase());
+        }
+        // Words of prose at the ends of lines are no token.
+        if len >= MIN_ENCODED - 4 && (digits > 0 || capitals >= 4) {
+            let mut reading = Reading::new();
+            // What announces the token stands before it in the line, what closes it behind it.
+            let start = char_start(text, line_start.max(first.saturating_sub(MAX_AROUND)));
+            reading.copy(text, start, line_end);
+            for &(from, to) in &pieces {
+                reading.leave_out();
+                reading.copy(text, from, to);
+            }
+            let rest = bytes.get(last_end..).unwrap_or_default();
+            let rest = rest.iter().take(MAX_AROUND).take_while(|byte| !matches!(byte, b'\n' | b'\r')).count();
+            reading.copy(text, last_end, char_start(text, last_end + rest));
             each(reading);
         }
-        done = done.max(newline);
-        if at(bytes, done) == b'\n' {
-            done += 1;
-        }
+        // The last piece may itself be the first of another token.
+        done = done.max(last);
     }
+}
+
+/// The start of the character that `place` lies in.
+fn char_start(text: &str, place: usize) -> usize {
+    (0..=place.min(text.len())).rev().find(|place| text.is_char_boundary(*place)).unwrap_or(0)
 }
 
 fn indentation(bytes: &[u8], from: usize) -> usize {

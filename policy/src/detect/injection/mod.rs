@@ -1,9 +1,9 @@
 //! Attempts to override the instructions of a model.
 //!
-//! A text is made canonical, read as a row of words, and searched for ideas ([`concept`]) by the words of many
-//! languages ([`lexicon`]). Rules ([`rules`]) name ideas that stand near each other; the context weakens them
-//! ([`engine`]); what neighbouring sentences say together is the score of a window ([`score`]). The score of a text is
-//! that of its best window. What is encoded or disguised is read a second time in a form that undoes it ([`views`]).
+//! A text is made canonical, read as a row of words, and searched for ideas (`concept`) by the words of many
+//! languages (`lexicon`). Rules (`rules`) name ideas that stand near each other; the context weakens them
+//! (`engine`); what neighbouring sentences say together is the score of a window (`score`). The score of a text is
+//! that of its best window. What is encoded or disguised is read a second time in a form that undoes it (`views`).
 //!
 //! Hits cover whole sentences, so that a redaction leaves no half of a command behind. A rule that is only observed
 //! never makes a hit act: a window acts when it passes the threshold on the rules that act alone.

@@ -120,7 +120,7 @@ fn at_start(parts: &[&Hir]) -> Vec<Literal> {
         if !set.exact {
             break;
         }
-        set = set.followed_by(prefixes(part));
+        set = set.followed_by(&prefixes(part));
     }
     set.alternatives.into_iter().map(|bytes| Literal { bytes, min_offset: 0, max_offset: Some(0) }).collect()
 }
@@ -140,7 +140,7 @@ impl Prefixes {
         Self { alternatives: vec![Vec::new()], exact: false }
     }
 
-    fn followed_by(self, next: Self) -> Self {
+    fn followed_by(self, next: &Self) -> Self {
         if !self.exact {
             return self;
         }
@@ -172,7 +172,7 @@ fn prefixes(hir: &Hir) -> Prefixes {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => Prefixes::empty(),
         HirKind::Literal(literal) => {
-            Prefixes { alternatives: vec![literal.0.to_ascii_lowercase()], exact: true }.tidied()
+            Prefixes { alternatives: vec![folded(&literal.0)], exact: true }.tidied()
         }
         HirKind::Class(class) => members(class),
         HirKind::Repetition(repetition) => {
@@ -185,7 +185,7 @@ fn prefixes(hir: &Hir) -> Prefixes {
                 if !set.exact {
                     return set;
                 }
-                set = set.followed_by(one());
+                set = set.followed_by(&one());
             }
             Prefixes { exact: set.exact && repetition.max == Some(repetition.min), ..set }
         }
@@ -196,7 +196,7 @@ fn prefixes(hir: &Hir) -> Prefixes {
                 if !set.exact {
                     break;
                 }
-                set = set.followed_by(prefixes(part));
+                set = set.followed_by(&prefixes(part));
             }
             set
         }
@@ -215,6 +215,21 @@ fn prefixes(hir: &Hir) -> Prefixes {
     }
 }
 
+/// The letters beyond ASCII that match an ASCII one in any case: long s and the sign for kelvin. Literals and the texts
+/// in which they are looked for have the ASCII letter in their place, so that `(?i)ssk` has one literal, not eight.
+pub(super) const ODD_LETTERS: [(&str, &str); 2] = [("\u{17f}", "s"), ("\u{212a}", "k")];
+
+fn folded(literal: &[u8]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(literal) else { return literal.to_ascii_lowercase() };
+    let mut text = text.to_ascii_lowercase();
+    for (odd, plain) in ODD_LETTERS {
+        if text.contains(odd) {
+            text = text.replace(odd, plain);
+        }
+    }
+    text.into_bytes()
+}
+
 fn members(class: &Class) -> Prefixes {
     let mut alternatives: Vec<Vec<u8>> = Vec::new();
     let mut add = |bytes: Vec<u8>| {
@@ -225,7 +240,7 @@ fn members(class: &Class) -> Prefixes {
     };
     let few = match class {
         Class::Unicode(class) => class.iter().all(|range| {
-            (range.start()..=range.end()).all(|c| add(c.to_ascii_lowercase().to_string().into_bytes()))
+            (range.start()..=range.end()).all(|c| add(folded(c.encode_utf8(&mut [0; 4]).as_bytes())))
         }),
         Class::Bytes(class) => {
             class.iter().all(|range| (range.start()..=range.end()).all(|b| add(vec![b.to_ascii_lowercase()])))

@@ -187,21 +187,21 @@ impl PatternSet {
         if problems.iter().any(|(_, problem)| problem.severity == Severity::Error) {
             return (None, problems);
         }
-        match Self::assemble(matchers, &literals, &without) {
-            Ok(set) => (Some(set), problems),
-            Err(()) => {
-                let id = sources.first().map_or("", |source| source.id);
-                problems.push((
-                    0,
-                    error(
-                        ProblemKind::PatternTooLarge,
-                        format!("the fixed texts of `{id}` and the patterns after it are too many for one automaton"),
-                        None,
+        let set = Self::assemble(matchers, &literals, &without).ok();
+        if set.is_none() {
+            let id = sources.first().map_or("", |source| source.id);
+            problems.push((
+                0,
+                error(
+                    ProblemKind::PatternTooLarge,
+                    format!(
+                        "the fixed texts of `{id}` and the patterns after it are too many for one automaton"
                     ),
-                ));
-                (None, problems)
-            }
+                    None,
+                ),
+            ));
         }
+        (set, problems)
     }
 
     fn assemble(
@@ -320,8 +320,11 @@ impl PatternSet {
         // for candidates stays in proportion to the text.
         let most_each = 1024 + text.len() / 64;
         let most = 65_536 + text.len() / 8;
-        for hit in prefilter.find_overlapping_iter(text) {
+        let plain = without_odd_letters(text);
+        let searched = plain.as_ref().map_or(text, |plain| &plain.text);
+        for hit in prefilter.find_overlapping_iter(searched) {
             let Some(wanted) = self.wanted.get(hit.pattern().as_usize()) else { continue };
+            let place = plain.as_ref().map_or(hit.start(), |plain| plain.origin(hit.start()));
             for want in wanted {
                 let Some(count) = scratch.counts.get_mut(want.pattern as usize) else { continue };
                 if *count == u32::MAX {
@@ -337,8 +340,8 @@ impl PatternSet {
                     scratch.whole.push(want.pattern);
                     continue;
                 }
-                let Some(last) = hit.start().checked_sub(want.min_offset as usize) else { continue };
-                let first = hit.start().saturating_sub(max_offset as usize);
+                let Some(last) = place.checked_sub(want.min_offset as usize) else { continue };
+                let first = place.saturating_sub(max_offset as usize);
                 for start in (first..=last).filter(|&start| text.is_char_boundary(start)) {
                     *count += 1;
                     scratch.candidates.push((want.pattern, u32::try_from(start).unwrap_or(u32::MAX)));
@@ -412,6 +415,42 @@ impl Caches {
         #[expect(clippy::indexing_slicing, reason = "resized above")]
         self.by_pattern[index].get_or_insert_with(|| Box::new(matcher.cache()))
     }
+}
+
+/// A text with ASCII in the place of [`literals::ODD_LETTERS`].
+struct Plain {
+    text: String,
+    /// Places in `text` behind which that many bytes more are gone.
+    gone: Vec<(usize, usize)>,
+}
+
+impl Plain {
+    fn origin(&self, place: usize) -> usize {
+        let before = self.gone.partition_point(|(at, _)| *at <= place);
+        place + before.checked_sub(1).and_then(|index| self.gone.get(index)).map_or(0, |(_, gone)| *gone)
+    }
+}
+
+/// `None` when there are none, which is almost always.
+fn without_odd_letters(text: &str) -> Option<Plain> {
+    if text.is_ascii() || !literals::ODD_LETTERS.iter().any(|(odd, _)| text.contains(odd)) {
+        return None;
+    }
+    let mut plain = Plain { text: String::with_capacity(text.len()), gone: Vec::new() };
+    let mut gone = 0;
+    for c in text.chars() {
+        match c {
+            '\u{17f}' => plain.text.push('s'),
+            '\u{212a}' => plain.text.push('k'),
+            _ => {
+                plain.text.push(c);
+                continue;
+            }
+        }
+        gone += c.len_utf8() - 1;
+        plain.gone.push((plain.text.len(), gone));
+    }
+    Some(plain)
 }
 
 /// Parses and judges an expression before it is compiled.

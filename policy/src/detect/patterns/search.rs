@@ -19,11 +19,16 @@
 //! each match is confirmed by the full expression on the bytes that the automaton has read, which costs as much again.
 //! When the budget is spent, unconfirmed matches stand: too much is hidden rather than too little.
 
+use std::sync::OnceLock;
+
 use regex_automata::{
     Anchored, Input, MatchKind,
     hybrid::dfa,
-    meta,
-    nfa::thompson::{self, NFA, WhichCaptures},
+    nfa::thompson::{
+        self, NFA, WhichCaptures,
+        pikevm::{self, PikeVM},
+    },
+    util::primitives::NonMaxUsize,
 };
 use regex_syntax::hir::{Capture, Hir, HirKind, Look, Repetition};
 
@@ -41,17 +46,22 @@ const CACHE: usize = 512 << 10;
 /// A compiled expression.
 #[derive(Debug)]
 pub(super) struct Matcher {
+    /// The expression without Unicode word borders.
+    searched: Hir,
+    /// The expression itself, when it has such borders.
+    full: Option<Hir>,
     forward: dfa::DFA,
-    backward: dfa::DFA,
-    /// The full expression, when it has Unicode word borders.
-    confirm: Option<meta::Regex>,
+    /// Reads backwards. Built when it is first needed, which for most expressions is never.
+    backward: OnceLock<Option<dfa::DFA>>,
+    /// Runs `full`. Built when it is first needed.
+    confirm: OnceLock<Option<PikeVM>>,
 }
 
 /// Working memory of a [`Matcher`].
 pub(super) struct MatcherCache {
     forward: dfa::Cache,
-    backward: dfa::Cache,
-    confirm: Option<meta::Cache>,
+    backward: Option<dfa::Cache>,
+    confirm: Option<pikevm::Cache>,
     /// Steps made, for tests of linearity.
     #[cfg(test)]
     pub(super) steps: usize,
@@ -92,49 +102,49 @@ impl Matcher {
     /// Compiles an expression; `Err` when it is too large.
     pub(super) fn new(hir: &Hir) -> Result<Self, ()> {
         let borders = hir.properties().look_set().contains_word_unicode();
-        let relaxed;
-        let searched = if borders {
-            relaxed = without_borders(hir);
-            &relaxed
-        } else {
-            hir
-        };
-        let forward = lazy(automaton([searched], false)?, MatchKind::LeftmostFirst)?;
-        let backward = lazy(automaton([searched], true)?, MatchKind::All)?;
-        let confirm = if borders {
-            let regex = meta::Regex::builder()
-                .configure(
-                    meta::Config::new()
-                        .nfa_size_limit(Some(MAX_COMPILED))
-                        .which_captures(WhichCaptures::Implicit)
-                        .hybrid_cache_capacity(CACHE)
-                        .utf8_empty(true),
-                )
-                .build_from_hir(hir)
-                .map_err(|_| ())?;
-            Some(regex)
-        } else {
-            None
-        };
-        Ok(Self { forward, backward, confirm })
+        let searched = if borders { without_borders(hir) } else { hir.clone() };
+        let forward = lazy(automaton([&searched], false, Some(MAX_COMPILED))?, MatchKind::LeftmostFirst)?;
+        Ok(Self {
+            searched,
+            full: borders.then(|| hir.clone()),
+            forward,
+            backward: OnceLock::new(),
+            confirm: OnceLock::new(),
+        })
     }
 
     /// Bytes of the compiled form.
     pub(super) fn size(&self) -> usize {
-        let nfa = |dfa: &dfa::DFA| dfa.get_nfa().memory_usage();
-        nfa(&self.forward)
-            .saturating_add(nfa(&self.backward))
-            .saturating_add(self.confirm.as_ref().map_or(0, meta::Regex::memory_usage))
+        self.forward.get_nfa().memory_usage()
     }
 
     pub(super) fn cache(&self) -> MatcherCache {
         MatcherCache {
             forward: self.forward.create_cache(),
-            backward: self.backward.create_cache(),
-            confirm: self.confirm.as_ref().map(meta::Regex::create_cache),
+            backward: None,
+            confirm: None,
             #[cfg(test)]
             steps: 0,
         }
+    }
+
+    /// The automaton that reads backwards. It is about as large as the one that was admitted, so it has no limit of
+    /// its own.
+    fn backward(&self) -> Option<&dfa::DFA> {
+        let build = || lazy(automaton([&self.searched], true, None).ok()?, MatchKind::All).ok();
+        self.backward.get_or_init(build).as_ref()
+    }
+
+    fn confirm(&self) -> Option<&PikeVM> {
+        let full = self.full.as_ref()?;
+        let build = || {
+            let nfa = thompson::Compiler::new()
+                .configure(thompson::Config::new().which_captures(WhichCaptures::Implicit))
+                .build_from_hir(full)
+                .ok()?;
+            PikeVM::new_from_nfa(nfa).ok()
+        };
+        self.confirm.get_or_init(build).as_ref()
     }
 
     /// Matches that start at one of `starts`, which are in order and hold every start of a match.
@@ -189,7 +199,7 @@ impl Matcher {
             let run = self.run(text, from, Anchored::No, cache, budget);
             let Some(end) = run.end else { return };
             let Some(start) = self.start_of(text, from, end, cache) else { return };
-            if self.confirm.is_none() || budget.left == 0 {
+            if self.full.is_none() || budget.left == 0 {
                 out(start, end);
                 from = end;
                 continue;
@@ -221,17 +231,21 @@ impl Matcher {
         budget: &Budget,
     ) -> Option<usize> {
         let end = run.end?;
-        let (Some(regex), Some(memory)) = (&self.confirm, &mut cache.confirm) else { return Some(end) };
-        if budget.left == 0 {
+        if self.full.is_none() || budget.left == 0 {
             return Some(end);
         }
+        let Some(engine) = self.confirm() else { return Some(end) };
+        let memory = cache.confirm.get_or_insert_with(|| engine.create_cache());
         // What the automaton has read may end within a character.
         let mut stop = run.stop.max(end).min(text.len());
         while !text.is_char_boundary(stop) {
             stop += 1;
         }
         let input = Input::new(text).range(start..stop).anchored(Anchored::Yes);
-        regex.search_with(memory, &input).map(|found| found.end())
+        let mut slots = [None; 2];
+        engine.search_slots(memory, &input, &mut slots)?;
+        let [_, end] = slots;
+        end.map(NonMaxUsize::get)
     }
 
     /// Runs the forward automaton until it can't match any more, or the budget is spent.
@@ -297,7 +311,9 @@ impl Matcher {
             cache.steps += end - from;
         }
         let input = Input::new(text).range(from..end).anchored(Anchored::Yes);
-        let found = self.backward.try_search_rev(&mut cache.backward, &input).ok().flatten()?;
+        let Some(backward) = self.backward() else { return Some(from) };
+        let memory = cache.backward.get_or_insert_with(|| backward.create_cache());
+        let found = backward.try_search_rev(memory, &input).ok().flatten()?;
         (found.offset() < end).then_some(found.offset())
     }
 }
@@ -307,8 +323,8 @@ pub(super) fn matches_everything(hir: &Hir) -> bool {
     if hir.properties().minimum_len() > Some(4) {
         return false;
     }
-    let Ok(nfa) = automaton([hir], false) else { return false };
-    let Ok(engine) = regex_automata::nfa::thompson::pikevm::PikeVM::new_from_nfa(nfa) else { return false };
+    let Ok(nfa) = automaton([hir], false, Some(MAX_COMPILED)) else { return false };
+    let Ok(engine) = PikeVM::new_from_nfa(nfa) else { return false };
     let mut cache = engine.create_cache();
     ["a", "Z", "0", " ", "-", "é", "漢"].iter().all(|probe| engine.is_match(&mut cache, *probe))
 }
@@ -337,13 +353,17 @@ pub(super) fn shared_automaton<'a>(
         .ok()
 }
 
-fn automaton<'a>(hirs: impl IntoIterator<Item = &'a Hir>, reverse: bool) -> Result<NFA, ()> {
+fn automaton<'a>(
+    hirs: impl IntoIterator<Item = &'a Hir>,
+    reverse: bool,
+    limit: Option<usize>,
+) -> Result<NFA, ()> {
     let hirs: Vec<&Hir> = hirs.into_iter().collect();
     thompson::Compiler::new()
         .configure(
             thompson::Config::new()
                 .reverse(reverse)
-                .nfa_size_limit(Some(MAX_COMPILED))
+                .nfa_size_limit(limit)
                 .which_captures(WhichCaptures::None),
         )
         .build_many_from_hir(&hirs)

@@ -382,3 +382,29 @@ fn the_same_request_gives_the_same_judgement_with_used_memory() {
     run("");
     assert_eq!(run("Jo Smith"), first);
 }
+
+#[test]
+fn nothing_that_can_be_printed_holds_a_text_of_the_request() {
+    let mut pack = pack(vec![pii(), dlp(Verdict::Redact)]);
+    pack.aliases.insert("needle".to_owned(), Arc::from("70b"));
+    let more = r#","metadata":{"Jo Smith":"s3cr3t needle"},"tools":[{"function":{"name":"needle"}}]"#;
+    let body = body("needle", more);
+    let request =
+        Request::parse(Endpoint::ChatCompletions, body.as_bytes(), &Limits::default()).expect("a request");
+    let mut work = Workspace::default();
+    let judgement = pack.judge(&request, &caller(&["analyst"]), &env(), &mut work);
+    let authorised = pack.authorise(&judgement, 0, &Table).expect("authorised");
+    let rendered = authorised.render(body.as_bytes(), &RenderOptions::default()).expect("the body");
+    let mut feed = TextFeed::new();
+    feed.push("needle");
+    let printed = format!(
+        "{request:?} {:?} {:?} {:?} {judgement:?} {:?} {work:?} {feed:?}",
+        request.fields(),
+        request.document(),
+        request.tools(),
+        rendered.edits
+    );
+    for text in ["needle", "s3cr3t", "Smith", "hello"] {
+        assert!(!printed.contains(text), "{printed}");
+    }
+}

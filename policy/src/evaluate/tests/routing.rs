@@ -64,7 +64,9 @@ fn an_unknown_model_is_a_404_that_lists_the_models_of_the_endpoint() {
     let mut chat_only = super::pack(vec![audit()]);
     chat_only.targets.truncate(3);
     let refusal = judge(&chat_only, Endpoint::Embeddings, r#"{"model":"embed","input":"a"}"#, &caller(&[]));
-    assert!(refusal.refusal.expect("refused").message.ends_with("no target of this pack serves embeddings"));
+    let message = refusal.refusal.expect("refused").message;
+    let end = "no target of this pack serves that; its targets are `70b`, `405b`, `mixtral`";
+    assert!(message.ends_with(end), "{message}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     codes,
     decode::{
-        Cx, Object, Path, boolean, choice, fraction, head, integer, list, map, non_empty_list, text,
+        Cx, Object, Path, boolean, choice, fraction, integer, list, map, non_empty_list, shown, text,
         unique_list, unknown_value,
     },
     pack::kinds::{
@@ -195,7 +195,7 @@ fn marker_format(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<MarkerForm
         "partial" => Some(MarkerFormat::Partial),
         _ if written.contains("{entity}") => Some(MarkerFormat::Template(written)),
         _ => {
-            let message = format!("unknown marker format `{}`", crate::decode::shown(&written));
+            let message = format!("unknown marker format `{}`", shown(&written));
             let help = "write `label`, `asterisks`, `partial`, or a text of your own that holds `{entity}`";
             cx.error_help(codes::UNKNOWN_VALUE, path, node.span, message, help);
             None
@@ -236,21 +236,30 @@ fn max_distance(o: &mut Object<'_>, path: &Path<'_>, cx: &mut Cx, default: u8) -
     u8::try_from(wide).unwrap_or(default)
 }
 
+/// Items keep their places: what is missing gets a stand-in, so that the detector's findings name the right item.
 fn dlp_patterns(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Vec<DlpPattern>> {
     let mut seen = std::collections::BTreeSet::new();
     list(node, path, cx, |node, path, cx| {
         let mut o = Object::open(node, path, cx)?;
-        let label = o.required("name", path, cx, name(LABEL));
+        let label = o.required("name", path, cx, |node, path, cx| {
+            let label = name(LABEL)(node, path, cx)?;
+            if !seen.insert(label.clone()) {
+                let message = format!("two patterns are named `{}`", shown(&label));
+                let help = "give each its own name, so that a record tells which one it was";
+                cx.error_help(codes::DUPLICATE_NAME, path, node.span, message, help);
+            }
+            Some(label)
+        });
         let regex = o.required("regex", path, cx, text);
         let action = o.optional("action", path, cx, choice(ACTIONS));
         let mode = mode(&mut o, path, cx);
         o.finish(path, cx);
-        let pattern = DlpPattern { name: label?, regex: regex?, action, mode };
-        if !seen.insert(pattern.name.clone()) {
-            let message = format!("two patterns have the name `{}`", crate::decode::shown(&pattern.name));
-            cx.error(codes::DUPLICATE_NAME, &path.key("name"), head(node), message);
-        }
-        Some(pattern)
+        Some(DlpPattern {
+            name: label.unwrap_or_else(|| path.to_string()),
+            regex: regex.unwrap_or_else(|| "stand-in".to_owned()),
+            action,
+            mode,
+        })
     })
 }
 
@@ -272,7 +281,7 @@ pub(super) fn rbac(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Rbac> {
         default_role: o.optional("default_role", path, cx, name(LABEL)),
         action: o.or("action", path, cx, RbacAction::Block, choice(RBAC_ACTIONS)),
         deny_if_missing: o.or("deny_if_missing", path, cx, Vec::new(), |node, path, cx| {
-            unique_list(node, path, cx, name(TOOL), String::clone)
+            unique_list(node, path, cx, identity_header, |header| header.to_ascii_lowercase())
         }),
         require_auth: o.or("require_auth", path, cx, false, boolean),
         on_excess: o.or("on_excess", path, cx, OnExcess::Reject, choice(ON_EXCESS)),
@@ -305,6 +314,18 @@ fn role(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<RbacRole> {
     };
     o.finish(path, cx);
     Some(role)
+}
+
+/// A header of the documented dialect that a proven identity stands for.
+fn identity_header(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
+    let written = text(node, path, cx)?;
+    if ["x-user-id", "x-user-role"].contains(&written.to_ascii_lowercase().as_str()) {
+        return Some(written);
+    }
+    let message = format!("the header `{}` proves no identity here", shown(&written));
+    let help = "`X-User-ID` and `X-User-Role` are met by a proven identity; other headers are not looked at";
+    cx.error_help(codes::NOT_ENFORCED, path, node.span, message, help);
+    None
 }
 
 pub(super) fn audit_logger(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<AuditLogger> {

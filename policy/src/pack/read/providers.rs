@@ -11,7 +11,7 @@ use crate::{
     pack::providers::{
         DataPolicy, Fallback, HealthProbe, Providers, Routing, SecretKeyRef, Strategy, Target, Trigger,
     },
-    yaml::Node,
+    yaml::{Node, Value},
 };
 
 pub(super) fn providers(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Providers> {
@@ -164,7 +164,15 @@ fn format(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
     None
 }
 
+/// Where the credential is. What stands here instead may be the credential itself: it is never shown.
 fn secret_key_ref(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<SecretKeyRef> {
+    if !matches!(node.value, Value::Map(_)) {
+        cx.lost.push(path.to_string());
+        let message = "expected a mapping that says where the credential is".to_owned();
+        let help = "write `secret_key_ref: {env: DATABRICKS_TOKEN}`";
+        cx.error_help(codes::WRONG_TYPE, path, head(node), message, help);
+        return None;
+    }
     let mut o = Object::open(node, path, cx)?;
     let env = o.optional("env", path, cx, variable);
     let file = o.optional("file", path, cx, secret_file);
@@ -188,44 +196,59 @@ fn secret_key_ref(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<SecretKey
         let message = "`secret_key_ref` does not say where the credential is".to_owned();
         cx.error_help(codes::MISSING_KEY, path, head(node), message, "add `env: DATABRICKS_TOKEN`");
     }
-    env.map(SecretKeyRef::Env).or_else(|| file.map(SecretKeyRef::File))
+    let place = env.map(SecretKeyRef::Env).or_else(|| file.map(SecretKeyRef::File));
+    if place.is_none() {
+        cx.lost.push(path.to_string());
+    }
+    place
+}
+
+/// A text that may be a credential by mistake, and so is not shown when it is something else.
+fn unshown_text<'n>(node: &'n Node, path: &Path<'_>, cx: &mut Cx, expected: &str) -> Option<&'n str> {
+    let Value::Text(written) = &node.value else {
+        cx.error(codes::WRONG_TYPE, path, head(node), format!("expected {expected}"));
+        return None;
+    };
+    if is_token(written) {
+        let message = "a credential stands in the pack".to_owned();
+        let help = "revoke it, and write the name of the variable or file that holds the new one";
+        cx.error_help(codes::LITERAL_CREDENTIAL, path, node.span, message, help);
+        return None;
+    }
+    Some(written)
+}
+
+/// Whether a text looks like a Databricks token (`dapi`) or OAuth secret (`dose`).
+fn is_token(text: &str) -> bool {
+    let rest = text.strip_prefix("dapi").or_else(|| text.strip_prefix("dose"));
+    rest.and_then(|rest| rest.get(..32)).is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// The name of an environment variable.
 fn variable(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
-    let written = text(node, path, cx)?;
+    let written = unshown_text(node, path, cx, "the name of an environment variable")?;
     let valid = written.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        && written.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+        && written.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+        && written.len() <= 128;
     if valid {
-        return Some(written);
+        return Some(written.to_owned());
     }
-    // Not shown: a credential may stand where its name belongs.
     let message = "this is not the name of an environment variable".to_owned();
-    cx.error_help(
-        codes::BAD_FORMAT,
-        path,
-        node.span,
-        message,
-        "write a name, such as `DATABRICKS_TOKEN`, not a value",
-    );
+    let help = "write a name, such as `DATABRICKS_TOKEN`, not a value";
+    cx.error_help(codes::BAD_FORMAT, path, node.span, message, help);
     None
 }
 
 /// A path below `secrets_dir`.
 fn secret_file(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<String> {
-    let written = text(node, path, cx)?;
+    let written = unshown_text(node, path, cx, "the path of a file")?;
     let parts_are_plain = written.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-    if parts_are_plain && !written.contains(['\\', '\0']) {
-        return Some(written);
+    if parts_are_plain && !written.contains(['\\', ':']) && !written.contains(char::is_control) {
+        return Some(written.to_owned());
     }
-    let message = format!("`{}` is not a path below the gateway's `secrets_dir`", shown(&written));
-    cx.error_help(
-        codes::BAD_FORMAT,
-        path,
-        node.span,
-        message,
-        "no `..` and no leading `/`: `databricks/token`",
-    );
+    let message = "this is not a path below the gateway's `secrets_dir`".to_owned();
+    let help = "no `..`, no `:` and no leading `/`: `databricks/token`";
+    cx.error_help(codes::BAD_FORMAT, path, node.span, message, help);
     None
 }
 

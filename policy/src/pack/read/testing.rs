@@ -91,17 +91,13 @@ const SHORT_FORMS: [&str; 3] = ["messages", "prompt", "input"];
 fn input(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<TestInput> {
     let mut o = Object::open(node, path, cx)?;
     let endpoint = o.optional("endpoint", path, cx, choice(ENDPOINTS));
-    let written = o.optional("body", path, cx, |node, path, cx| match json(node, path, cx)? {
-        Json::Object(fields) => Some(fields),
-        _ => {
-            cx.error(
-                codes::WRONG_TYPE,
-                path,
-                head(node),
-                "expected a mapping: the body of a request".to_owned(),
-            );
-            None
+    let written = o.optional("body", path, cx, |node, path, cx| {
+        if let Json::Object(fields) = json(node, path, cx)? {
+            return Some(fields);
         }
+        let message = "expected a mapping: the body of a request".to_owned();
+        cx.error(codes::WRONG_TYPE, path, head(node), message);
+        None
     });
     let has_body = o.has("body");
     let mut body = written.unwrap_or_default();

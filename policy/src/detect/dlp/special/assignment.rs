@@ -3,9 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        chars::{
-            Set, at, before, classes, closes, entropy, has_word, holds, is_random, is_stand_in, run, run_back,
-        },
+        chars::{Set, at, before, classes, entropy, has_word, holds, is_random, is_stand_in, run},
         scan::{Found, View},
     },
     found,
@@ -79,8 +77,7 @@ enum Promise {
 
 fn judge(name: &[u8]) -> Option<Promise> {
     let lower = name.to_ascii_lowercase();
-    let harmless = |word: &&str| lower.windows(word.len()).any(|part| part == word.as_bytes());
-    if HARMLESS.iter().any(|word| harmless(&word)) {
+    if HARMLESS.iter().any(|word| holds(name, word)) {
         return None;
     }
     let mut promise = None;
@@ -124,7 +121,7 @@ pub(super) fn generic(view: &View<'_>, start: usize, after: usize, out: &mut dyn
         _ => 0,
     };
     let Some(mut place) = operator(bytes, name_end + quoted_name) else { return };
-    let name_start = run_back(bytes, start, NAME, MAX_NAME);
+    let name_start = view.run_back(start, NAME, MAX_NAME);
     let Some(name) = bytes.get(name_start..name_end) else { return };
     let name =
         name.get(name.iter().take_while(|byte| matches!(byte, b'-' | b'.')).count()..).unwrap_or_default();
@@ -224,7 +221,8 @@ fn is_secret(value: &[u8], promise: Promise) -> bool {
     let digits = value.iter().any(u8::is_ascii_digit);
     match promise {
         Promise::Strong => {
-            kinds >= 3 && bits >= 560 || kinds == 2 && digits && value.len() >= 10 && bits >= 640
+            kinds >= 3 && bits >= 560
+                || kinds == 2 && (digits || is_jumbled(value)) && value.len() >= 10 && bits >= 640
         }
         Promise::Weak => {
             kinds >= 3 && value.len() >= 10 && bits >= 640
@@ -258,8 +256,8 @@ fn names_something(value: &[u8]) -> bool {
             && (part.len() - letters <= 2 || letters == 0)
             && (part.iter().all(|b| !b.is_ascii_uppercase()) || part.iter().all(|b| !b.is_ascii_lowercase()))
     };
-    let names = parts.len() >= 2 && parts.iter().all(|part| one_case(part)) && entropy(value) < 1100;
-    let camel = value.iter().all(u8::is_ascii_alphabetic) && classes(value) <= 2;
+    let names = parts.len() >= 2 && parts.iter().all(one_case) && entropy(value) < 1100;
+    let camel = value.iter().all(u8::is_ascii_alphabetic) && !is_jumbled(value);
     let digest = [&b"sha256"[..], b"sha512", b"sha1", b"md5", b"arn:", b"projects/"]
         .iter()
         .any(|p| value.starts_with(p));
@@ -273,10 +271,19 @@ fn names_something(value: &[u8]) -> bool {
         || holds(value, "process.env")
 }
 
+/// Letters whose case changes more often than in names such as `userPasswordField`.
+fn is_jumbled(value: &[u8]) -> bool {
+    let changes = value
+        .windows(2)
+        .filter(|pair| matches!(pair, [a, b] if a.is_ascii_uppercase() != b.is_ascii_uppercase()))
+        .count();
+    value.len() >= 12 && changes * 3 >= value.len()
+}
+
 /// `fastly_token=` and 32 characters: the whole assignment.
 pub(super) fn fastly(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if Set::ALNUM.has(before(bytes, start)) {
+    if !view.opens(start) {
         return;
     }
     let name_end = run(bytes, after, Set::URL64, 24);
@@ -297,7 +304,7 @@ pub(super) fn fastly(view: &View<'_>, start: usize, after: usize, out: &mut dyn 
         end = value + 32;
     }
     let secret = bytes.get(value..end).unwrap_or_default();
-    if secret.len() != 32 || !is_random(secret) || !(closes(bytes, end) || view.seam(end)) {
+    if secret.len() != 32 || !is_random(secret) || !view.closes(end) {
         return;
     }
     let quote = before(bytes, value);

@@ -3,7 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        chars::{Set, at, before, closes, has_word, is_random, run, run_back},
+        chars::{Set, at, before, has_word, is_random, run, run_back},
         scan::{Found, View},
     },
     found,
@@ -44,9 +44,7 @@ pub(super) fn storage_key(view: &View<'_>, start: usize, after: usize, out: &mut
     // The whole connection string: named parts before and after the key.
     let earliest = run_back(bytes, start, VALUE.one(b';'), 1024);
     let first = (earliest..=start)
-        .find(|&place| {
-            NAMES.iter().any(|name| has_word(bytes, place, name)) && !Set::ALNUM.has(before(bytes, place))
-        })
+        .find(|&place| NAMES.iter().any(|name| has_word(bytes, place, name)) && view.opens(place))
         .unwrap_or(start);
     while at(bytes, end) == b';' && Set::LETTER.has(at(bytes, end + 1)) {
         let name = run(bytes, end + 1, Set::ALNUM, 64);
@@ -70,7 +68,8 @@ pub(super) fn client_secret(view: &View<'_>, mark: usize, after: usize, out: &mu
     if bytes.get(mark..after) != Some(b"Q~")
         || !head.iter().all(|byte| BODY.has(*byte))
         || !before(bytes, mark).is_ascii_digit()
-        || (BODY.has(before(bytes, start)) && !view.seam(start))
+        || matches!(before(bytes, start), b'.' | b'~' | b'-' | b'_')
+        || !view.opens(start)
     {
         return;
     }
@@ -123,7 +122,7 @@ pub(super) fn sas(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnM
     let versioned = bytes.get(from..end).is_some_and(|part| {
         part.windows(3).any(|three| three == b"sv=") && part.windows(3).any(|three| three == b"se=")
     });
-    if versioned && closes(bytes, end) {
+    if versioned && view.closes(end) {
         out(found(Builtin::AzureSas, from, end));
     }
 }

@@ -89,25 +89,28 @@ pub(super) fn gcp_service_account(view: &View<'_>, start: usize, _: usize, out: 
     let earliest = start.saturating_sub(MAX_FILE);
     let Some(open) = bytes
         .get(earliest..start)
-        .and_then(|part| part.iter().rposition(|byte| matches!(byte, b'{' | b'}')))
+        .and_then(|part| memchr::memrchr2(b'{', b'}', part))
         .map(|index| earliest + index)
         .filter(|&place| at(bytes, place) == b'{')
     else {
         return;
     };
+    let window = bytes.get(open..(open + MAX_FILE).min(bytes.len())).unwrap_or_default();
     let mut depth = 0_usize;
     let mut end = None;
-    for (index, byte) in bytes.iter().enumerate().skip(open).take(MAX_FILE) {
-        match byte {
-            b'{' => depth += 1,
-            b'}' => {
-                depth -= 1;
-                if depth == 0 {
-                    end = Some(index + 1);
-                    break;
-                }
+    for index in memchr::memchr2_iter(b'{', b'}', window) {
+        if at(window, index) == b'{' {
+            depth += 1;
+            // Such a file holds no objects; some that are wrapped in others do.
+            if depth > 4 {
+                return;
             }
-            _ => {}
+        } else {
+            depth -= 1;
+            if depth == 0 {
+                end = Some(open + index + 1);
+                break;
+            }
         }
     }
     let Some(end) = end else { return };
@@ -136,7 +139,7 @@ pub(super) fn basic_auth(view: &View<'_>, start: usize, after: usize, out: &mut 
         return;
     };
     let name = name.checked_sub(6).filter(|&proxy| has_word(bytes, proxy, "proxy-")).unwrap_or(name);
-    if Set::ALNUM.has(before(bytes, name)) {
+    if !view.opens(name) {
         return;
     }
     let value = run(bytes, after, Set::NONE.one(b' '), 4);

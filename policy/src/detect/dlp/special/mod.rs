@@ -10,7 +10,7 @@ pub(super) use assignment::names_and_holds_secret;
 
 use super::{
     builtin::Builtin,
-    scan::{Found, View},
+    scan::{Found, Source, View},
 };
 
 /// Called at each place of a literal: view, start and end of the literal, where findings go.
@@ -24,7 +24,7 @@ pub(super) struct Special {
 }
 
 /// Every matcher.
-pub(super) static SPECIALS: &[Special] = &[
+pub(super) static SPECIALS: [Special; 20] = [
     Special { kinds: &[Builtin::JdbcUrl], literals: &["jdbc:"], find: url::jdbc },
     Special { kinds: &[Builtin::CredentialUrl], literals: &["://"], find: url::credentials },
     Special { kinds: &[Builtin::SlackWebhook], literals: &["hooks.slack.com/"], find: url::slack_webhook },
@@ -101,5 +101,5 @@ pub(super) static SPECIALS: &[Special] = &[
 
 /// A finding in the view itself.
 fn found(kind: Builtin, start: usize, end: usize) -> Found {
-    Found { kind, start, end, derived: false }
+    Found { kind, start, end, source: Source::Text }
 }

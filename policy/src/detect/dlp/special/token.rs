@@ -5,8 +5,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{
     super::{
         builtin::Builtin,
-        chars::{Set, at, before, classes, closes, entropy, is_random, is_stand_in, opens, run, run_back},
+        chars::{Set, at, before, classes, entropy, is_random, is_stand_in, run},
         scan::{Found, View},
+        views::{MAX_DEPTH, decoded_at},
     },
     found,
 };
@@ -17,17 +18,8 @@ pub(super) fn aws_access_key(view: &View<'_>, start: usize, after: usize, out: &
     let end = if end - after == 17 && view.seam(after + 16) { after + 16 } else { end };
     let upper = bytes.get(start..after).is_some_and(|id| id.iter().all(u8::is_ascii_uppercase));
     let Some(value) = bytes.get(after..end) else { return };
-    let closed = closes(bytes, end) || view.seam(end);
-    if !upper
-        || value.len() != 16
-        || !(opens(bytes, start) || view.seam(start))
-        || !closed
-        || !is_random(value)
-    {
-        return;
-    }
-    // Ids hold digits of base 32; a word in capitals rarely does.
-    if !value.iter().any(u8::is_ascii_digit) && entropy(value) < 750 {
+    let closed = view.closes(end);
+    if !upper || value.len() != 16 || !view.opens(start) || !closed || !is_random(value) {
         return;
     }
     out(found(Builtin::AwsAccessKeyId, start, end));
@@ -49,6 +41,18 @@ pub(super) fn aws_secret_key(view: &View<'_>, _: usize, after: usize, out: &mut 
     let place = value_after(bytes, after);
     if let Some(end) = aws_secret_at(view, place) {
         out(found(Builtin::AwsSecretAccessKey, place, end));
+        return;
+    }
+    // Its name is not encoded with it.
+    let Some((mut decoded, end)) = decoded_at(view.text, place) else { return };
+    for _ in 0..MAX_DEPTH {
+        let inner = View::new(decoded.trim_end());
+        if aws_secret_at(&inner, 0) == Some(inner.text.len()) {
+            out(found(Builtin::AwsSecretAccessKey, place, end));
+            return;
+        }
+        let Some((next, _)) = decoded_at(&decoded, 0) else { return };
+        decoded = next;
     }
 }
 
@@ -85,7 +89,7 @@ fn aws_secret_at(view: &View<'_>, place: usize) -> Option<usize> {
     let mixed = value.iter().any(u8::is_ascii_lowercase)
         && value.iter().any(u8::is_ascii_uppercase)
         && classes(value) >= 3;
-    let closed = at(bytes, end) != b'=' && (closes(bytes, end) || view.seam(end));
+    let closed = at(bytes, end) != b'=' && view.closes(end);
     (mixed
         && closed
         && !Set::BASE64.has(before(bytes, place))
@@ -96,7 +100,7 @@ fn aws_secret_at(view: &View<'_>, place: usize) -> Option<usize> {
 
 pub(super) fn slack(view: &View<'_>, start: usize, _: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if !(opens(bytes, start) || view.seam(start)) {
+    if !view.opens(start) {
         return;
     }
     // `xoxe.xoxp-1-…` is a rotating token around another prefix.
@@ -118,32 +122,36 @@ pub(super) fn slack(view: &View<'_>, start: usize, _: usize, out: &mut dyn FnMut
         && groups.len() <= 5
         && last.len() >= 18;
     let versioned = (outer || prefix == b"xapp" || prefix == b"xoxe") && digits(first) && last.len() >= 40;
-    if (numbered || versioned) && is_random(last) && closes(bytes, end) {
+    if (numbered || versioned) && is_random(last) && view.closes(end) {
         out(found(Builtin::SlackToken, start, end));
     }
 }
 
 pub(super) fn sk(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if bytes.get(start..after) != Some(b"sk-") || !(opens(bytes, start) || view.seam(start)) {
+    if bytes.get(start..after) != Some(b"sk-") || !view.opens(start) {
         return;
     }
-    let end = run(bytes, after, Set::URL64, 300);
-    let Some(body) = bytes.get(after..end) else { return };
-    if !closes(bytes, end) {
-        return;
+    let limit = run(bytes, after, Set::URL64, 300);
+    for end in view.ends(after, limit) {
+        if let Some(kind) = bytes.get(after..end).filter(|_| view.closes(end)).and_then(sk_kind) {
+            out(found(kind, start, end));
+            return;
+        }
     }
+}
+
+/// Whose key it is that goes on with `body` after `sk-`.
+fn sk_kind(body: &[u8]) -> Option<Builtin> {
     if let Some(rest) = body.strip_prefix(b"ant-") {
         // `api03-`, `admin01-`, `oat01-`: a purpose and a version.
-        let Some(dash) = rest.iter().position(|byte| *byte == b'-') else { return };
+        let dash = rest.iter().position(|byte| *byte == b'-')?;
         let (purpose, secret) = rest.split_at(dash);
         let named = purpose.len() >= 4
             && purpose.iter().all(u8::is_ascii_alphanumeric)
             && purpose.iter().rev().take(2).all(u8::is_ascii_digit);
-        if named && (81..=121).contains(&secret.len()) && secret.ends_with(b"AA") && is_random(secret) {
-            out(found(Builtin::AnthropicKey, start, end));
-        }
-        return;
+        let formed = (81..=121).contains(&secret.len()) && secret.ends_with(b"AA");
+        return (named && formed && is_random(secret)).then_some(Builtin::AnthropicKey);
     }
     // Keys of OpenAI hold its name in base64.
     let marked = body.windows(8).any(|part| part == b"T3BlbkFJ");
@@ -151,23 +159,21 @@ pub(super) fn sk(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMu
     let long = body.len() == 48 && body.iter().all(u8::is_ascii_alphanumeric);
     let formed =
         (marked && body.len() >= 40) || (purposed && body.len() >= 45) || (long && classes(body) == 3);
-    if formed && entropy(body) >= 900 && !is_stand_in(body) {
-        out(found(Builtin::OpenaiKey, start, end));
-    }
+    (formed && entropy(body) >= 900 && !is_stand_in(body)).then_some(Builtin::OpenaiKey)
 }
 
 pub(super) fn telegram(view: &View<'_>, colon: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    let start = run_back(bytes, colon, Set::DIGIT, 11);
+    let start = view.run_back(colon, Set::DIGIT, 11);
     let end = run(bytes, after, Set::URL64, 34);
     let end = if end - after == 34 && view.seam(after + 33) { after + 33 } else { end };
     let capitals = bytes.get(colon..after) == Some(b":AA");
     let secret = bytes.get(after..end).unwrap_or_default();
     if capitals
         && (8..=10).contains(&(colon - start))
-        && opens(bytes, start)
+        && view.opens(start)
         && secret.len() == 33
-        && (closes(bytes, end) || view.seam(end))
+        && view.closes(end)
         && is_random(secret)
     {
         out(found(Builtin::TelegramToken, start, end));
@@ -176,22 +182,23 @@ pub(super) fn telegram(view: &View<'_>, colon: usize, after: usize, out: &mut dy
 
 pub(super) fn terraform(view: &View<'_>, dot: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    let start = run_back(bytes, dot, Set::ALNUM, 15);
+    let start = view.run_back(dot, Set::ALNUM, 14);
     let end = run(bytes, after, Set::URL64.one(b'='), 80);
     let secret = bytes.get(after..end).unwrap_or_default();
-    if dot - start == 14 && secret.len() >= 60 && is_random(secret) && closes(bytes, end) {
+    let formed = dot - start == 14 && view.opens(start) && secret.len() >= 60;
+    if formed && is_random(secret) && view.closes(end) {
         out(found(Builtin::TerraformToken, start, end));
     }
 }
 
 pub(super) fn newrelic_license(view: &View<'_>, mark: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    let start = run_back(bytes, mark, Set::HEX_LOWER, 37);
+    let start = view.run_back(mark, Set::HEX_LOWER, 37);
     let value = bytes.get(start..mark).unwrap_or_default();
     if bytes.get(mark..after) == Some(b"NRAL")
         && value.len() == 36
-        && opens(bytes, start)
-        && closes(bytes, after)
+        && view.opens(start)
+        && view.closes(after)
         && is_random(value)
     {
         out(found(Builtin::NewrelicKey, start, after));
@@ -201,7 +208,9 @@ pub(super) fn newrelic_license(view: &View<'_>, mark: usize, after: usize, out: 
 /// RFC 7515 §3.1: three parts in base64url; the first decodes to a JSON object that names an algorithm.
 pub(super) fn jwt(view: &View<'_>, start: usize, _: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if !matches!(bytes.get(start..start + 2), Some(b"ey")) || !(opens(bytes, start) || view.seam(start)) {
+    // Inside of a run there is no other start, so that each run is read once.
+    let inside = matches!(before(bytes, start), b'-' | b'_');
+    if bytes.get(start..start + 2) != Some(b"ey") || inside || !view.opens(start) {
         return;
     }
     let header_end = run(bytes, start, Set::URL64, 2048);

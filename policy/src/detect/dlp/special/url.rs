@@ -3,7 +3,7 @@
 use super::{
     super::{
         builtin::Builtin,
-        chars::{Set, at, before, holds, is_random, is_stand_in, opens, run, run_back},
+        chars::{Set, at, before, holds, is_random, is_stand_in, run},
         scan::{Found, View},
     },
     found,
@@ -28,7 +28,7 @@ fn url_end(view: &View<'_>, from: usize) -> usize {
     while end > from {
         let open = |open: u8, close: u8| {
             let part = bytes.get(from..end).unwrap_or_default();
-            let count = |byte: u8| part.iter().filter(|b| **b == byte).count();
+            let count = |byte: u8| memchr::memchr_iter(byte, part).count();
             count(close) > count(open)
         };
         match before(bytes, end) {
@@ -44,24 +44,26 @@ fn url_end(view: &View<'_>, from: usize) -> usize {
 
 pub(super) fn jdbc(view: &View<'_>, start: usize, after: usize, out: &mut dyn FnMut(Found)) {
     let bytes = view.bytes();
-    if !opens(bytes, start) {
+    if !view.opens(start) {
         return;
     }
-    let end = url_end(view, after);
-    let Some(rest) = bytes.get(after..end) else { return };
     let scheme = run(bytes, after, Set::ALNUM.one(b':').one(b'_').one(b'-').one(b'+'), 40);
     // `jdbc:mysql://host`, `jdbc:oracle:thin:user/password@host`; files and memory are nobody's secret.
     let host = if bytes.get(scheme..scheme + 2) == Some(b"//") {
         scheme + 2
-    } else if let Some(sign) = rest.iter().position(|byte| *byte == b'@') {
-        after + sign + 1
     } else {
-        return;
+        let user = run(bytes, scheme, Set::NONE.range(b'!', b'~').without(b'@'), 256);
+        if at(bytes, user) != b'@' {
+            return;
+        }
+        user + 1
     };
     let host = if at(bytes, host) == b'/' { host + 2 } else { host };
     if scheme == after || !(Set::ALNUM.has(at(bytes, host)) || at(bytes, host) == b'[') {
         return;
     }
+    let end = url_end(view, after);
+    let Some(rest) = bytes.get(after..end) else { return };
     let credentials = ["password=", "pwd=", "accesstoken=", "token=", "secret=", "@"];
     let name_end = run(bytes, host, Set::URL64.one(b'.'), 256);
     let name = bytes.get(host..name_end).unwrap_or_default();
@@ -83,7 +85,7 @@ pub(super) fn credentials(view: &View<'_>, sign: usize, after: usize, out: &mut 
     if at(bytes, stop) != b'@' {
         return;
     }
-    let start = run_back(bytes, sign, Set::ALNUM.one(b'+').one(b'.').one(b'-'), 20);
+    let start = view.run_back(sign, Set::ALNUM.one(b'+').one(b'.').one(b'-'), 20);
     let start = start
         + bytes
             .get(start..sign)

@@ -1,0 +1,95 @@
+//! `kt audit verify`
+
+use std::{fs, path::PathBuf};
+
+use kt_audit::{
+    dir::AuditDir,
+    sign::PublicKey,
+    verify::{BreakKind, Report},
+};
+use serde::Serialize;
+
+use super::{events::time, pack_file::counted};
+use crate::{
+    exit::{CliError, Exit},
+    output::{Format, note, print, sanitize::clean},
+};
+
+/// Verifies the chain of an audit directory and names the first break of each kind.
+///
+/// Exits 0 when it is whole, 1 when something is broken, 2 when it can't be read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The audit directory.
+    #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
+    audit_dir: PathBuf,
+
+    /// Public keys to trust, one a line, kept apart from the log. Without them the keys beside the log are used, which
+    /// proves less: who can rewrite the log can replace them too.
+    #[arg(long, value_name = "FILE")]
+    trust_keys: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Verified {
+    intact: bool,
+    trusted_keys: &'static str,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// Verifies.
+pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
+    let unreadable = |error: kt_audit::dir::DirError| CliError::usage(error.to_string());
+    let dir = AuditDir::open(&args.audit_dir).map_err(unreadable)?;
+    let keys = args.trust_keys.as_ref().map(read_keys).transpose()?;
+    let report = dir.verify(keys.as_deref(), &[]).map_err(unreadable)?;
+    let verified = Verified {
+        intact: report.is_intact(),
+        trusted_keys: if keys.is_some() { "given" } else { "beside the log" },
+        report,
+    };
+    let report = &verified.report;
+    print(format, &verified, |out| {
+        let records = counted(usize::try_from(report.records).unwrap_or(usize::MAX), "record");
+        let segments = counted(usize::try_from(report.segments).unwrap_or(usize::MAX), "segment");
+        if verified.intact {
+            let checkpoints =
+                counted(usize::try_from(report.checkpoints).unwrap_or(usize::MAX), "signed checkpoint");
+            writeln!(out, "intact: {records} in {segments}, {checkpoints}")?;
+        } else {
+            writeln!(out, "broken: {records} read in {segments}")?;
+        }
+        for found in &report.breaks {
+            let more = report.counts.get(&found.kind).map_or(0, |count| count.saturating_sub(1));
+            let more = if more > 0 { format!(" ({more} more)") } else { String::new() };
+            writeln!(out, "  {}{more}", clean(&found.to_string()))?;
+        }
+        if let Some((first, last)) = report.times_us {
+            writeln!(out, "  from {} to {}", time(first), time(last))?;
+        }
+        if report.unsigned_records > 0 {
+            writeln!(out, "  {} after the last signature", report.unsigned_records)?;
+        }
+        for (reason, count) in &report.dropped {
+            writeln!(out, "  {count} records were dropped and told of: {reason:?}")?;
+        }
+        Ok(())
+    })?;
+    if format == Format::Table && keys.is_none() {
+        note("note: the keys beside the log were trusted; --trust-keys names keys kept elsewhere");
+    }
+    debug_assert!(report.breaks.len() <= BreakKind::ALL.len());
+    Ok(if verified.intact { Exit::Success } else { Exit::Findings })
+}
+
+fn read_keys(path: &PathBuf) -> Result<Vec<PublicKey>, CliError> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| CliError::usage(format!("can't read `{}`: {error}", path.display())))?;
+    let keys: Result<Vec<PublicKey>, _> =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse).collect();
+    match keys {
+        Ok(keys) if !keys.is_empty() => Ok(keys),
+        _ => Err(CliError::usage(format!("`{}` does not hold public keys, one a line", path.display()))),
+    }
+}

@@ -1,0 +1,177 @@
+//! The commands as a person types them.
+
+#[expect(dead_code, reason = "another test binary uses the rest of it")]
+mod common;
+
+use common::{repository, run};
+use serde_json::Value;
+
+fn text(path: &std::path::Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn every_seed_pack_lints_without_errors_and_word_for_word() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(repository("examples/seed")).unwrap() {
+        let path = entry.unwrap().path();
+        let (code, out, err) = run(&["policy", "lint", text(&path)]);
+        assert_eq!(code, 0, "{}: {err}", path.display());
+        assert!(out.starts_with("ok "), "{out}");
+        count += 1;
+    }
+    assert_eq!(count, 6);
+}
+
+#[test]
+fn every_template_lints_strictly_but_for_its_placeholder_and_passes_its_tests() {
+    for template in ["databricks", "prompt-injection-detection", "zero-data-retention", "secrets"] {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = text(dir.path());
+        assert_eq!(run(&["init", folder, "--template", template]).0, 0);
+        let pack = dir.path().join("policy-config.yaml");
+        let (code, out, _) = run(&["policy", "lint", text(&pack), "-o", "json"]);
+        assert_eq!(code, 0, "{template}: {out}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        for finding in report[0]["findings"].as_array().unwrap() {
+            assert_eq!(finding["code"], "KT0312", "{template}: {finding}");
+        }
+        let (code, out, err) = run(&["policy", "test", text(&pack)]);
+        assert_eq!(code, 0, "{template}: {out}{err}");
+        // A second time, nothing is overwritten.
+        assert_eq!(run(&["init", folder, "--template", template]).0, 1);
+    }
+}
+
+#[test]
+fn a_failing_case_names_the_first_difference() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["init", text(dir.path()), "--template", "secrets"]).0, 0);
+    let case = "{\"name\": \"wrong\", \"input\": {\"messages\": [{\"role\": \"user\", \"content\": \"hello\"}]}, \"expected\": {\"verdict\": \"block\"}}";
+    std::fs::write(dir.path().join("tests/wrong.json"), case).unwrap();
+    let (code, out, _) = run(&["policy", "test", text(&dir.path().join("policy-config.yaml"))]);
+    assert_eq!(code, 1);
+    assert!(out.contains("verdict: wanted block, got allow"), "{out}");
+    assert!(out.contains("1 failed"), "{out}");
+}
+
+#[test]
+fn a_bad_pack_exits_1_and_a_missing_file_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let pack = dir.path().join("bad.yaml");
+    std::fs::write(&pack, "pack: {name: a, version: 1.0.0}\npolicies: {chain: [dlp-filtr]}\n").unwrap();
+    let (code, out, err) = run(&["policy", "lint", text(&pack)]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("did you mean `dlp-filter`"), "{err}");
+    assert_eq!(run(&["policy", "lint", "/nowhere/pack.yaml"]).0, 2);
+    assert_eq!(run(&["policy", "lint"]).0, 2);
+    assert_eq!(run(&["no-such-command"]).0, 2);
+}
+
+#[test]
+fn warnings_fail_only_with_strict() {
+    let pack = repository("examples/seed/databricks-example-4.yaml");
+    assert_eq!(run(&["policy", "lint", text(&pack)]).0, 0);
+    assert_eq!(run(&["policy", "lint", "--strict", text(&pack)]).0, 1);
+}
+
+#[test]
+fn scan_prints_a_line_a_record_in_order_and_the_same_in_pieces() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.jsonl");
+    let lines: Vec<String> = (0..50)
+        .map(|n| format!("{{\"id\": {n}, \"text\": \"Grüße an m{n}@example.com\", \"chunks\": [3, 9, 12]}}"))
+        .collect();
+    std::fs::write(&input, lines.join("\n")).unwrap();
+    let pack = repository("examples/seed/databricks-enterprise.yaml");
+    let scan = |more: &[&str]| {
+        let mut arguments = vec!["policy", "scan", "--policy-config", text(&pack), "--input", text(&input)];
+        arguments.extend(more);
+        let (code, out, err) = run(&arguments);
+        assert_eq!(code, 0, "{err}");
+        let summary: Value = serde_json::from_str(err.lines().last().unwrap()).unwrap();
+        assert_eq!(summary["records"], 50);
+        out.lines()
+            .map(|line| {
+                let mut value: Value = serde_json::from_str(line).unwrap();
+                value.as_object_mut().unwrap().remove("took_us").unwrap();
+                value
+            })
+            .collect::<Vec<_>>()
+    };
+    let whole = scan(&[]);
+    assert_eq!(whole[7]["id"], 7);
+    assert_eq!(whole[7]["decision"], "redact");
+    let finding = &whole[7]["findings"][0];
+    assert_eq!((&finding["entity"], &finding["start"]), (&Value::from("EMAIL_ADDRESS"), &Value::from(9)));
+    assert!(whole[7]["scores"]["prompt-injection"].is_number());
+    assert_eq!(whole, scan(&["--chunked"]));
+    assert_eq!(whole, scan(&["--jobs", "4"]));
+}
+
+#[test]
+fn scan_refuses_bad_input_with_its_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = dir.path().join("input.jsonl");
+    std::fs::write(&input, "{\"id\": 1, \"text\": \"a\"}\nnot json\n").unwrap();
+    let pack = repository("examples/seed/databricks-enterprise.yaml");
+    let (code, _, err) = run(&["policy", "scan", "--policy-config", text(&pack), "--input", text(&input)]);
+    assert_eq!(code, 2);
+    assert!(err.contains("line 2"), "{err}");
+}
+
+#[test]
+fn keys_are_shown_once_listed_and_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    let key = common::make_key(&file, "jane@example.com", "analyst");
+    assert!(key.starts_with("kt_gk_"));
+    assert!(!std::fs::read_to_string(&file).unwrap().contains(&key));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let (_, out, _) = run(&["gateway-key", "list", "--keys-file", text(&file), "-o", "json"]);
+    let listed: Value = serde_json::from_str(&out).unwrap();
+    let id = listed[0]["id"].as_str().unwrap();
+    assert_eq!(listed[0]["roles"][0], "analyst");
+    assert_eq!(run(&["gateway-key", "revoke", "--keys-file", text(&file), id]).0, 0);
+    assert_eq!(run(&["gateway-key", "revoke", "--keys-file", text(&file), id]).0, 1);
+    let (_, out, _) = run(&["gateway-key", "list", "--keys-file", text(&file), "-o", "json"]);
+    assert_eq!(out.trim(), "[]");
+}
+
+#[test]
+fn explain_schema_version_and_completions_print_data() {
+    assert!(run(&["explain", "kt101"]).1.contains("KT0101"));
+    assert_eq!(run(&["explain", "KT9999"]).0, 2);
+    let schema: Value = serde_json::from_str(&run(&["policy", "schema"]).1).unwrap();
+    assert!(schema["properties"]["policies"].is_object());
+    assert!(run(&["version"]).1.starts_with("kt "));
+    assert!(run(&["completions", "bash"]).1.contains("_kt"));
+}
+
+#[test]
+fn doctor_names_what_would_stop_a_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["init", text(dir.path())]).0, 0);
+    let pack = dir.path().join("policy-config.yaml");
+    let audit = dir.path().join("audit");
+    let (code, out, _) = run(&[
+        "doctor",
+        "--policy-config",
+        text(&pack),
+        "--audit-dir",
+        text(&audit),
+        "--listen",
+        "127.0.0.1:0",
+        "-o",
+        "json",
+    ]);
+    assert_eq!(code, 1);
+    let checks: Value = serde_json::from_str(&out).unwrap();
+    let failed: Vec<&Value> =
+        checks.as_array().unwrap().iter().filter(|check| check["status"] == "failed").collect();
+    assert!(failed.iter().any(|check| check["detail"].as_str().unwrap().contains("KT0501")), "{out}");
+}

@@ -1,0 +1,138 @@
+//! What the operator may look at: metrics, health, and the configuration without its secrets.
+
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    error::GatewayError,
+    health::{self, Health},
+    respond::{self, Body},
+    shared::Shared,
+};
+
+const PROMETHEUS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// Answers one request on the admin listener. Nothing here changes anything.
+pub(crate) fn answer<B>(shared: &Shared, request: &Request<B>) -> Response<Body> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let error = match (request.uri().path(), is_read) {
+        ("/metrics", true) => return metrics(shared),
+        ("/healthz", true) => return health::answer(shared, Health::Live),
+        ("/readyz", true) => return health::answer(shared, Health::Ready),
+        ("/health", true) => return health::answer(shared, Health::Report),
+        ("/keeptrusts/config", true) => return respond::json(StatusCode::OK, config(shared).to_string()),
+        ("/metrics" | "/healthz" | "/readyz" | "/health" | "/keeptrusts/config", false) => {
+            GatewayError::MethodNotAllowed { allow: "GET, HEAD" }
+        }
+        _ => GatewayError::NotGoverned,
+    };
+    respond::error(&error, "")
+}
+
+fn metrics(shared: &Shared) -> Response<Body> {
+    health::update_gauges(shared);
+    let mut text = shared.metrics.encode().unwrap_or_default();
+    crate::metrics::append_audit(&mut text, &shared.recorder);
+    respond::full(StatusCode::OK, PROMETHEUS, text)
+}
+
+/// The running configuration. Names of variables and files that hold secrets are named; what they hold is nowhere here.
+fn config(shared: &Shared) -> Value {
+    let active = shared.active.load();
+    let pack = &active.pack;
+    let settings = &shared.settings;
+    let targets: Vec<Value> = pack
+        .targets
+        .iter()
+        .zip(&active.targets)
+        .map(|(target, runtime)| {
+            let url = runtime.url(kt_policy::verdict::Endpoint::ChatCompletions);
+            json!({
+                "id": target.id,
+                "model": target.model,
+                "host": url.host_str(),
+                "port": url.port_or_known_default(),
+                "scheme": url.scheme(),
+                "overridden": runtime.is_overridden,
+                "credential": match &runtime.secret {
+                    None => "none",
+                    Some(secret) if secret.fault().is_some() => "degraded",
+                    Some(_) => "ok",
+                },
+                "region": target.region,
+                "notice": runtime.notice,
+                "timeout_seconds": target.first_byte_timeout.as_secs(),
+                "total_timeout_seconds": target.total_timeout.as_secs(),
+                "stream_idle_seconds": target.stream_idle_timeout.as_secs(),
+                "connect_timeout_seconds": target.connect_timeout.as_secs(),
+            })
+        })
+        .collect();
+    let name = |index: &usize| pack.targets.get(*index).map(|target| target.id.to_string());
+    json!({
+        "gateway": {"version": env!("CARGO_PKG_VERSION"), "uptime_seconds": shared.started.elapsed().as_secs()},
+        "pack": {
+            "name": pack.id.name,
+            "version": pack.id.version.to_string(),
+            "digest": hex::encode(pack.id.digest),
+            "source": settings.policy_config.display().to_string(),
+            "since": active.since.to_string(),
+            "fault": shared.pack_fault.load().as_deref(),
+        },
+        "policies": {
+            "chain": pack.chain.iter().map(|entry| json!({"kind": entry.kind.as_str(), "mode": entry.mode})).collect::<Vec<_>>(),
+            "block_response": pack.block_response,
+            "exceptions": pack.exceptions.len(),
+        },
+        "targets": targets,
+        "aliases": pack.aliases,
+        "fallback": pack.fallback.as_ref().map(|fallback| json!({
+            "order": fallback.order.iter().filter_map(name).collect::<Vec<_>>(),
+            "triggers": fallback.triggers,
+            "max_fallback_attempts": fallback.max_attempts,
+        })),
+        "upstream_overrides": settings.bind.upstream,
+        "identity": {
+            "keys_file": settings.identity.keys_file.as_ref().map(|path| path.display().to_string()),
+            "keys": shared.metrics.keys.get(),
+            "keys_fault": shared.keys_fault.load().as_deref(),
+            "require_identity": settings.identity.require_identity,
+            "anonymous": shared.identity.serves_anonymous(),
+        },
+        "audit": {
+            "in_chain": active.audit.is_some(),
+            "dir": settings.audit.as_ref().map(|audit| audit.dir.display().to_string()),
+            "durability": active.audit.map(|plan| plan.durability),
+            "log_all_access": active.audit.map(|plan| plan.log_all_access),
+            "retention_days": active.audit.map(|plan| plan.retention.days),
+        },
+        "settings": {
+            "listen": settings.listen.to_string(),
+            "admin_listen": settings.admin_listen.map(|address| address.to_string()),
+            "fail_mode": settings.fail_mode.as_str(),
+            "models": active.price_table,
+            "pack_env": settings.bind.pack_env,
+            "secrets_dir": settings.bind.secrets_dir.as_ref().map(|path| path.display().to_string()),
+            "allow_upstream": settings.bind.allow_upstream,
+            "limits": {
+                "body_bytes": settings.limits.body_bytes,
+                "head_bytes": settings.limits.head_bytes,
+                "headers": settings.limits.headers,
+                "json_depth": settings.limits.json_depth,
+                "concurrency": settings.limits.concurrency,
+                "connections": settings.limits.connections,
+                "answer_bytes": settings.limits.answer_bytes,
+                "event_bytes": settings.limits.event_bytes,
+            },
+            "timeouts_ms": {
+                "head": settings.timeouts.head.as_millis(),
+                "body": settings.timeouts.body.as_millis(),
+                "idle": settings.timeouts.idle.as_millis(),
+                "policy": settings.timeouts.policy.as_millis(),
+                "drain": settings.timeouts.drain.as_millis(),
+                "audit": settings.timeouts.audit.as_millis(),
+            },
+        },
+    })
+}

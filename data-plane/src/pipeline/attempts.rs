@@ -1,0 +1,337 @@
+//! The attempts at the targets of one request, in the order of its candidates.
+//!
+//! Every attempt holds a proof of `kt-policy` that this request may go to this target; a target that `rbac` or
+//! `data-routing-policy` forbids is passed over and recorded, also as a fallback. An attempt that fails in a way that
+//! the pack names as a trigger is followed by the next candidate. An answer counts as begun, and nothing is tried
+//! again, once its first bytes are there.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
+use http_body_util::BodyExt as _;
+use kt_audit::{Label, record::Attempt};
+use kt_policy::{
+    evaluate::{Authorised, Denied, RenderOptions},
+    pack::providers::Trigger,
+    verdict::Endpoint,
+};
+use tokio::time::Instant;
+
+use super::{Closing, Exchange, exchange::micros, record, refuse, relay};
+use crate::{
+    active::{Active, TargetRuntime},
+    error::{AnswerClass, GatewayError, UpstreamFault},
+    headers,
+    metrics::{AttemptLabels, TargetLabels},
+    respond::{self, Body},
+    shared::Shared,
+    upstream::{
+        client::{self, AttemptLimits, Incoming, Outgoing},
+        errors,
+        usage::Usage,
+    },
+};
+
+/// An answer whose first bytes are there.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    headers: HeaderMap,
+    payload: Payload,
+}
+
+#[derive(Debug)]
+enum Payload {
+    Whole(Bytes),
+    Stream { first: Bytes, rest: reqwest::Body, idle: std::time::Duration },
+}
+
+/// Tries the candidates until one answers.
+pub(super) async fn run(
+    exchange: &mut Exchange,
+    endpoint: Endpoint,
+    body: &Bytes,
+    up: HeaderMap,
+) -> Result<Answered, GatewayError> {
+    let active = Arc::clone(exchange.active());
+    let fallback = active.pack.fallback.as_ref();
+    let mut attempts_left = fallback.map_or(1, |fallback| fallback.max_attempts.saturating_add(1));
+    let mut last_error = None;
+    let candidates: Vec<(usize, Option<&'static str>)> = exchange
+        .state()
+        .judgement
+        .iter()
+        .flat_map(|judgement| &judgement.candidates)
+        .map(|candidate| (candidate.target, candidate.excluded.map(kt_policy::evaluate::Exclusion::as_str)))
+        .collect();
+    exchange.state_mut().upstream_started = Some(Instant::now());
+    for (index, excluded) in candidates {
+        let Some(target) = active.targets.get(index) else { continue };
+        if let Some(reason) = excluded {
+            skip(exchange, index, reason);
+            continue;
+        }
+        if attempts_left == 0 {
+            break;
+        }
+        let authorised = {
+            let Some(judgement) = &exchange.state().judgement else { break };
+            active.pack.authorise(judgement, index, &*active.models)
+        };
+        let authorised = match authorised {
+            Ok(authorised) => authorised,
+            Err(denied) => {
+                skip(exchange, index, denied_name(denied));
+                continue;
+            }
+        };
+        if let Some(reason) = target.unavailable() {
+            skip(exchange, index, reason);
+            last_error.get_or_insert(GatewayError::TargetUnavailable { reason });
+            continue;
+        }
+        attempts_left -= 1;
+        let error = match attempt(exchange, &active, target, &authorised, endpoint, body, &up).await {
+            Ok(answered) => return Ok(answered),
+            Err(error) => error,
+        };
+        let goes_on = trigger_of(&error)
+            .is_some_and(|trigger| fallback.is_some_and(|fallback| fallback.triggers.contains(&trigger)));
+        last_error = Some(error);
+        if !goes_on {
+            break;
+        }
+    }
+    Err(last_error.unwrap_or(GatewayError::Internal { stage: "attempts" }))
+}
+
+/// One attempt, and a second one at the same target without what the gateway itself had added and the target refuses.
+async fn attempt(
+    exchange: &mut Exchange,
+    active: &Active,
+    target: &TargetRuntime,
+    authorised: &Authorised,
+    endpoint: Endpoint,
+    body: &Bytes,
+    up: &HeaderMap,
+) -> Result<Answered, GatewayError> {
+    let state = exchange.state();
+    let asks_usage = target.include_usage
+        && state.stream
+        && !state.names_include_usage
+        && endpoint != Endpoint::Responses
+        && !target.refuses_usage.load(Ordering::Relaxed);
+    let result = attempt_once(exchange, active, target, authorised, endpoint, body, up, asks_usage).await;
+    let is_refused = matches!(
+        &result,
+        Err(GatewayError::Upstream(answer)) if answer.class == AnswerClass::Request && answer.status == StatusCode::BAD_REQUEST
+    );
+    if !(asks_usage && is_refused) {
+        return result;
+    }
+    let second = attempt_once(exchange, active, target, authorised, endpoint, body, up, false).await;
+    if second.is_ok() {
+        target.refuses_usage.store(true, Ordering::Relaxed);
+    }
+    second
+}
+
+#[expect(clippy::too_many_arguments, reason = "an attempt is all of these, once")]
+async fn attempt_once(
+    exchange: &mut Exchange,
+    active: &Active,
+    target: &TargetRuntime,
+    authorised: &Authorised,
+    endpoint: Endpoint,
+    body: &Bytes,
+    up: &HeaderMap,
+    include_usage: bool,
+) -> Result<Answered, GatewayError> {
+    let shared = Arc::clone(exchange.shared());
+    let options = RenderOptions {
+        client_request_id: target.client_request_id.then_some(exchange.request_id()),
+        include_usage,
+        omit_token_bound: false,
+    };
+    let rendered =
+        authorised.render(body, &options).map_err(|_| GatewayError::Internal { stage: "render" })?;
+    let bytes = match rendered.body {
+        std::borrow::Cow::Borrowed(_) => body.clone(),
+        std::borrow::Cow::Owned(text) => Bytes::from(text),
+    };
+    let outgoing = Outgoing {
+        url: target.url(endpoint).clone(),
+        headers: up.clone(),
+        authorization: target.authorization(),
+        body: bytes,
+    };
+    let limits = AttemptLimits {
+        first_byte: target.first_byte_timeout,
+        total: target.total_timeout,
+        answer_bytes: shared.settings.limits.answer_bytes,
+    };
+    let started = Instant::now();
+    let mut first_byte = None;
+    let result =
+        client::send(&target.client, outgoing, limits, || first_byte = Some(started.elapsed())).await;
+    let result = match result {
+        Ok(incoming) => settle(incoming, active, target, started).await,
+        Err(fault) => Err((GatewayError::from(fault), None)),
+    };
+    let took = micros(first_byte.unwrap_or_else(|| started.elapsed()));
+
+    let mut noted = Attempt { us: took, ..Attempt::default() };
+    if let Some(named) = record::target_of(active, authorised.target()) {
+        noted.target = named;
+    }
+    let state = exchange.state_mut();
+    match result {
+        Ok((answered, upstream_id)) => {
+            noted.status = Some(200);
+            noted.upstream_request_id = upstream_id.as_deref().map(Label::new);
+            state.attempts.push(noted);
+            state.target = Some(authorised.target());
+            state.upstream_request_id = upstream_id;
+            state.edits = rendered.edits;
+            state.latency.first_byte = state.upstream_started.map(|begun| micros(begun.elapsed()));
+            observe(&shared, target, "ok", true);
+            Ok(answered)
+        }
+        Err((error, upstream_id)) => {
+            if let GatewayError::Upstream(answer) = &error {
+                noted.status = Some(answer.status.as_u16());
+            }
+            noted.error = Some(Label::new(error.metric_code()));
+            noted.upstream_request_id = upstream_id.as_deref().map(Label::new);
+            state.attempts.push(noted);
+            state.target = Some(authorised.target());
+            state.upstream_request_id = upstream_id;
+            state.edits = rendered.edits;
+            let is_up =
+                matches!(&error, GatewayError::Upstream(answer) if answer.class != AnswerClass::ServerError);
+            observe(&shared, target, error.metric_code(), is_up);
+            Err(error)
+        }
+    }
+}
+
+type Settled = Result<(Answered, Option<String>), (GatewayError, Option<String>)>;
+
+/// From an answer's head to its first bytes.
+async fn settle(incoming: Incoming, active: &Active, target: &TargetRuntime, started: Instant) -> Settled {
+    match incoming {
+        Incoming::Whole(head, bytes) => {
+            let id = headers::upstream_request_id(&head).map(str::to_owned);
+            Ok((Answered { headers: headers::down(&head), payload: Payload::Whole(bytes) }, id))
+        }
+        Incoming::Stream(head, mut rest) => {
+            let id = headers::upstream_request_id(&head).map(str::to_owned);
+            let left = target.first_byte_timeout.saturating_sub(started.elapsed());
+            let first = tokio::time::timeout(left, first_bytes(&mut rest)).await;
+            let fault = match first {
+                Ok(Ok(Some(first))) => {
+                    let payload = Payload::Stream { first, rest, idle: target.stream_idle_timeout };
+                    return Ok((Answered { headers: headers::down(&head), payload }, id));
+                }
+                Ok(Ok(None)) => UpstreamFault::StreamCut,
+                Ok(Err(fault)) => fault,
+                Err(_) => UpstreamFault::FirstByteTimeout,
+            };
+            Err((fault.into(), id))
+        }
+        Incoming::Refusal(status, head, bytes) => {
+            let successor = active.successor(&target.model);
+            let mut answer = errors::translate(status, &head, &bytes, &target.model, successor);
+            let id = answer.request_id.clone();
+            if answer.class == AnswerClass::Credential {
+                tracing::warn!(
+                    target = &*target.id,
+                    status = status.as_u16(),
+                    "Upstream refused the credential."
+                );
+            }
+            answer.message.shrink_to_fit();
+            Err((GatewayError::Upstream(Box::new(answer)), id))
+        }
+    }
+}
+
+async fn first_bytes(body: &mut reqwest::Body) -> Result<Option<Bytes>, UpstreamFault> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| UpstreamFault::BrokeOff)?;
+        match frame.into_data() {
+            Ok(data) if !data.is_empty() => return Ok(Some(data)),
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+fn skip(exchange: &mut Exchange, index: usize, reason: &str) {
+    let target = record::target_of(exchange.active(), index).unwrap_or_default();
+    exchange.state_mut().attempts.push(Attempt {
+        target,
+        skipped: Some(Label::new(reason)),
+        ..Attempt::default()
+    });
+}
+
+fn observe(shared: &Shared, target: &TargetRuntime, outcome: &'static str, is_up: bool) {
+    let metrics = &shared.metrics;
+    metrics.attempts.get_or_create(&AttemptLabels { target: Arc::clone(&target.id), outcome }).inc();
+    metrics.upstream_up.get_or_create(&TargetLabels { target: Arc::clone(&target.id) }).set(i64::from(is_up));
+}
+
+const fn denied_name(denied: Denied) -> &'static str {
+    match denied {
+        Denied::Refused => "refused",
+        Denied::NotACandidate => "not_a_candidate",
+        Denied::NotCompliant(what) => what.as_str(),
+        Denied::Rbac(code) => code,
+    }
+}
+
+/// The trigger that a failure is, if it is one.
+const fn trigger_of(error: &GatewayError) -> Option<Trigger> {
+    match error {
+        GatewayError::Upstream(answer) => match answer.class {
+            AnswerClass::RateLimit => Some(Trigger::RateLimit),
+            AnswerClass::ServerError => Some(Trigger::ServerError),
+            AnswerClass::Credential | AnswerClass::Request => None,
+        },
+        GatewayError::UpstreamFailed(UpstreamFault::FirstByteTimeout | UpstreamFault::TotalTimeout) => {
+            Some(Trigger::Timeout)
+        }
+        GatewayError::UpstreamFailed(_) => Some(Trigger::ServerError),
+        _ => None,
+    }
+}
+
+impl Answered {
+    /// The answer to the client. A whole one is recorded as closed before its first byte; a stream before its last.
+    pub(super) async fn into_response(self, mut exchange: Exchange) -> Response<Body> {
+        match self.payload {
+            Payload::Whole(bytes) => {
+                let state = exchange.state_mut();
+                state.usage = Usage::of_answer(&bytes);
+                state.bytes_out = bytes.len() as u64;
+                if let Err(error) = exchange.close(Closing::completed(200)).await {
+                    return refuse(exchange, error).await;
+                }
+                let mut response = Response::new(respond::body(bytes));
+                *response.headers_mut() = self.headers;
+                response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                exchange.finish_response(response)
+            }
+            Payload::Stream { first, rest, idle } => {
+                let mut head = Response::new(());
+                *head.headers_mut() = self.headers;
+                head.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+                let (parts, ()) = head.into_parts();
+                let empty = Response::from_parts(parts, respond::body(Bytes::new()));
+                let (parts, _) = exchange.finish_response(empty).into_parts();
+                Response::from_parts(parts, relay::body(exchange, first, rest, idle))
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A stream on its way from the upstream to the client.
+//!
+//! The client's connection pulls: a chunk is read from the upstream when the one before was taken, so a slow client
+//! slows the upstream down and nothing is buffered. The bytes pass unchanged. The piece that completes the answer
+//! (`[DONE]`, or the end of the body) waits until the request is recorded as closed. A stream that fails ends with an
+//! error event, and never looks complete.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use bytes::Bytes;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+
+use super::{Closing, Exchange};
+use crate::{
+    error::{GatewayError, UpstreamFault},
+    respond::{self, Body, BodyError},
+    sse::{Meter, Splitter},
+};
+
+/// How long the end of an upstream's body is waited for once its answer is complete, so that the connection can be
+/// used again.
+const TAIL: Duration = Duration::from_secs(1);
+
+struct Relay {
+    exchange: Exchange,
+    first: Option<Bytes>,
+    upstream: reqwest::Body,
+    splitter: Splitter,
+    meter: Meter,
+    idle: Duration,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Relaying,
+    Over,
+}
+
+enum Step {
+    Data(Bytes),
+    End,
+    Failed(UpstreamFault),
+}
+
+/// The body of the answer.
+pub(super) fn body(exchange: Exchange, first: Bytes, upstream: reqwest::Body, idle: Duration) -> Body {
+    let splitter = Splitter::new(exchange.shared().settings.limits.event_bytes);
+    let relay = Relay {
+        exchange,
+        first: Some(first),
+        upstream,
+        splitter,
+        meter: Meter::default(),
+        idle,
+        phase: Phase::Relaying,
+    };
+    let stream = futures_util::stream::unfold(relay, Relay::next);
+    StreamBody::new(stream).boxed_unsync()
+}
+
+impl Relay {
+    async fn next(mut self) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+        if self.phase == Phase::Over {
+            return None;
+        }
+        match self.step().await {
+            Step::Data(data) if self.meter.is_done() => self.complete(data).await,
+            Step::Data(data) => {
+                let state = self.exchange.state_mut();
+                state.bytes_out += data.len() as u64;
+                // As far as it is known: the client may go away at any time.
+                state.usage = self.meter.usage();
+                Some((Ok(Frame::data(data)), self))
+            }
+            Step::End if self.meter.is_complete() => self.complete(Bytes::new()).await,
+            Step::End if self.meter.has_failed() => self.end_failed().await,
+            Step::End => self.fail(UpstreamFault::StreamCut.into()).await,
+            Step::Failed(fault) => self.fail(fault.into()).await,
+        }
+    }
+
+    async fn step(&mut self) -> Step {
+        let data = match self.first.take() {
+            Some(first) => first,
+            None => match self.receive().await {
+                Ok(Some(data)) => data,
+                Ok(None) => return Step::End,
+                // The answer was complete; how the connection ended does not matter any more.
+                Err(_) if self.meter.is_complete() => return Step::End,
+                Err(fault) => return Step::Failed(fault),
+            },
+        };
+        let meter = &mut self.meter;
+        let result = self.splitter.push(&data, |event| {
+            meter.event(event);
+            if meter.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        if result.is_err() { Step::Failed(UpstreamFault::TooLarge) } else { Step::Data(data) }
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
+        loop {
+            let frame = tokio::time::timeout(self.idle, self.upstream.frame())
+                .await
+                .map_err(|_| UpstreamFault::IdleTimeout)?;
+            match frame {
+                None => return Ok(None),
+                Some(Err(_)) => return Err(UpstreamFault::BrokeOff),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// Records the end, then lets go of the last bytes.
+    async fn complete(mut self, last: Bytes) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+        self.exchange.state_mut().usage = self.meter.usage();
+        let closing = if self.meter.has_failed() {
+            let error = GatewayError::from(UpstreamFault::StreamError);
+            Closing::refused(&error, http::StatusCode::OK)
+        } else {
+            Closing::completed(200)
+        };
+        if let Err(error) = self.exchange.close(closing).await {
+            return Some(self.error_event(&error));
+        }
+        self.phase = Phase::Over;
+        let upstream = std::mem::replace(&mut self.upstream, reqwest::Body::from(Bytes::new()));
+        self.exchange.shared().tasks.spawn(drain(upstream));
+        if last.is_empty() { None } else { Some((Ok(Frame::data(last)), self)) }
+    }
+
+    /// The upstream itself has said that it failed; its event has passed.
+    async fn end_failed(mut self) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+        self.exchange.state_mut().usage = self.meter.usage();
+        let error = GatewayError::from(UpstreamFault::StreamError);
+        // What could not be recorded cannot be unsaid either.
+        let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
+        None
+    }
+
+    async fn fail(mut self, error: GatewayError) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+        self.exchange.state_mut().usage = self.meter.usage();
+        let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
+        Some(self.error_event(&error))
+    }
+
+    /// An event that OpenAI's clients raise as an error. An event that was cut is ended first.
+    fn error_event(mut self, error: &GatewayError) -> (Result<Frame<Bytes>, BodyError>, Self) {
+        self.phase = Phase::Over;
+        let mut event = Vec::with_capacity(256);
+        if self.splitter.is_inside_event() {
+            event.extend_from_slice(b"\n\n");
+        }
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(&respond::error_json(error, self.exchange.request_id()));
+        event.extend_from_slice(b"\n\n");
+        (Ok(Frame::data(Bytes::from(event))), self)
+    }
+}
+
+async fn drain(mut upstream: reqwest::Body) {
+    let to_the_end = async { while let Some(Ok(_)) = upstream.frame().await {} };
+    // Whatever an upstream sends behind its answer is not waited for.
+    let _ = tokio::time::timeout(TAIL, to_the_end).await;
+}

@@ -1,0 +1,157 @@
+use std::ops::ControlFlow;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn events_of(pieces: &[&[u8]]) -> Vec<String> {
+    let mut splitter = Splitter::new(1024);
+    let mut events = Vec::new();
+    for piece in pieces {
+        splitter
+            .push(piece, |data| {
+                events.push(String::from_utf8_lossy(data).into_owned());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+    }
+    events
+}
+
+#[test]
+fn events_are_found_with_any_line_end() {
+    for end in ["\n", "\r\n", "\r"] {
+        let stream = format!(
+            ": comment{end}data: a{end}{end}event: x{end}data:b{end}data: c{end}{end}datax: d{end}{end}"
+        );
+        assert_eq!(events_of(&[stream.as_bytes()]), ["a", "b\nc"], "{end:?}");
+        let bytes: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+        assert_eq!(events_of(&bytes), ["a", "b\nc"], "{end:?}");
+    }
+}
+
+#[test]
+fn an_event_without_its_empty_line_is_not_complete() {
+    let mut splitter = Splitter::new(1024);
+    splitter.push(b"data: a\n", |_| panic!("not complete")).unwrap();
+    assert!(splitter.is_inside_event());
+}
+
+#[test]
+fn an_endless_event_is_refused() {
+    let mut splitter = Splitter::new(100);
+    let nothing = |_: &[u8]| ControlFlow::Continue(());
+    assert_eq!(splitter.push(&[b'a'; 101], nothing), Err(EventTooLarge));
+    let mut splitter = Splitter::new(100);
+    let results: Vec<_> = (0..60).map(|_| splitter.push(b"data: a\n", nothing)).collect();
+    assert!(results.contains(&Err(EventTooLarge)));
+}
+
+fn meter_of(events: &[&str]) -> Meter {
+    let mut meter = Meter::default();
+    for event in events {
+        meter.event(event.as_bytes());
+    }
+    meter
+}
+
+#[test]
+fn cumulative_usage_is_not_summed() {
+    let meter = meter_of(&[
+        r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}],"usage":{"prompt_tokens":30,"completion_tokens":1,"total_tokens":31}}"#,
+        r#"{"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":30,"completion_tokens":2,"total_tokens":32}}"#,
+    ]);
+    assert_eq!(
+        (meter.usage().prompt, meter.usage().completion, meter.usage().total),
+        (Some(30), Some(2), Some(32))
+    );
+    assert!(meter.is_complete());
+    assert!(!meter.is_done());
+}
+
+#[test]
+fn usage_of_nulls_is_no_usage_and_keeps_what_was_known() {
+    let meter = meter_of(&[
+        r#"{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":null,"total_tokens":null}}"#,
+        r#"{"choices":[],"usage":null}"#,
+        r#"{"choices":null}"#,
+        "[DONE]",
+    ]);
+    assert_eq!(meter.usage().prompt, Some(5));
+    assert_eq!(meter.usage().completion, None);
+    assert!(meter.is_done());
+}
+
+#[test]
+fn usage_of_every_api_is_read() {
+    let claude = Usage::of_answer(
+        br#"{"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"cache_read_input_tokens":4,"cache_creation_input_tokens":3}}"#,
+    );
+    assert_eq!((claude.cached, claude.cache_write), (Some(4), Some(3)));
+    let responses = Usage::of_answer(
+        br#"{"usage":{"input_tokens":10,"input_tokens_details":{"cached_tokens":2},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":15}}"#,
+    );
+    assert_eq!(
+        (responses.prompt, responses.completion, responses.cached, responses.reasoning),
+        (Some(10), Some(5), Some(2), Some(3))
+    );
+    assert!(!Usage::of_answer(b"not json").is_known());
+    assert!(!Usage::of_answer(br#"{"usage":"none"}"#).is_known());
+    assert_eq!(
+        Usage::of_answer(br#"{"usage":{"prompt_tokens":-1,"total_tokens":1.5,"completion_tokens":3}}"#)
+            .completion,
+        Some(3)
+    );
+}
+
+#[test]
+fn failures_inside_a_stream_are_seen() {
+    for event in [
+        r#"{"error":{"message":"x"}}"#,
+        r#"{"delta":{},"databricks_output":{"error":{"error_code":"BAD_REQUEST","message":"TimeoutException: x"}}}"#,
+        r#"{"type":"response.failed","response":{"error":{"code":"x"}}}"#,
+    ] {
+        assert!(meter_of(&[event]).has_failed(), "{event}");
+    }
+    assert!(!meter_of(&[r#"{"error":null,"choices":[]}"#]).has_failed());
+}
+
+#[test]
+fn the_responses_api_ends_with_its_own_event() {
+    let meter = meter_of(&[
+        r#"{"type":"response.created","response":{"usage":null}}"#,
+        r#"{"type":"response.completed","response":{"usage":{"input_tokens":1,"output_tokens":2,"total_tokens":3}}}"#,
+    ]);
+    assert!(meter.is_done());
+    assert_eq!(meter.usage().total, Some(3));
+}
+
+use crate::upstream::usage::Usage;
+
+proptest! {
+    #[test]
+    fn events_do_not_depend_on_where_the_bytes_are_cut(
+        bytes in prop::collection::vec(prop_oneof![
+            prop::sample::select(b"\r\n: data\xc3\xa4[]{}".to_vec()),
+            any::<u8>(),
+        ], 0..300),
+        cuts in prop::collection::vec(1_usize..20, 1..10),
+    ) {
+        let whole = events_of(&[&bytes]);
+        let mut pieces = Vec::new();
+        let mut rest = bytes.as_slice();
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            pieces.push(piece);
+            rest = behind;
+        }
+        prop_assert_eq!(whole, events_of(&pieces));
+    }
+
+    #[test]
+    fn the_meter_takes_anything(data in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut meter = Meter::default();
+        meter.event(&data);
+    }
+}

@@ -1,0 +1,22 @@
+//! The gateway as a whole: real sockets, a faithful fake behind it, and what both sides saw.
+//!
+//! `cfg(test)` tells clippy that helpers between the tests may unwrap like the tests themselves.
+
+#[cfg(test)]
+mod errors;
+#[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod records;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+mod wire;
+#[cfg(test)]
+mod world;
