@@ -1,12 +1,12 @@
 //! Regular expressions that a pack brings along, many at once.
 //!
 //! **Cost does not grow with their number.** One Aho-Corasick pass finds the literals that matches must hold
-//! ([`literals`]); only expressions whose literal stands in the text run, and only where it stands. Expressions
+//! (module `literals`); only expressions whose literal stands in the text run, and only where it stands. Expressions
 //! without a literal share one lazy automaton that tells in one pass which of them match at all; lint warns of each.
 //!
-//! **Cost is linear in the text, by construction** ([`search`]): every step of an automaton is counted, a step either
-//! moves past bytes that are never looked at again or is paid for from a budget of [`search::STEPS_A_BYTE`] steps a
-//! byte. Where a text has used up the budget of an expression, results stay safe: a match may end earlier or start
+//! **Cost is linear in the text, by construction** (module `search`): every step of an automaton is counted, a step either
+//! moves past bytes that are never looked at again or is paid for from a budget of 16 steps
+//! a byte. Where a text has used up the budget of an expression, results stay safe: a match may end earlier or start
 //! earlier than that of an unlimited engine, but none is lost.
 //!
 //! **Validity is deterministic.** Length, nesting, compiled size, sum and count decide; time never does.
