@@ -2,8 +2,6 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use kt_policy::verdict::Action;
-
 /// The settings of one gateway.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -94,15 +92,6 @@ impl FailMode {
         match self {
             Self::Block => "block",
             Self::Allow => "allow",
-        }
-    }
-}
-
-impl From<Action> for FailMode {
-    fn from(action: Action) -> Self {
-        match action {
-            Action::Block => Self::Block,
-            Action::Redact => Self::Allow,
         }
     }
 }

@@ -4,9 +4,11 @@
 //!     scan_dlp data.jsonl > findings.jsonl     one line a record; a summary on stderr
 //!     scan_dlp --speed MIB [built-in]          MB/s over benign text, and growth with the number of patterns and terms
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints")]
+#![expect(clippy::print_stdout, reason = "a program that prints")]
 
-use std::{error::Error, fmt::Write as _, fs, hint::black_box};
+mod common;
+
+use std::{error::Error, fmt::Write as _, hint::black_box};
 
 #[expect(clippy::disallowed_types, reason = "measures work, there is no runtime here")]
 use std::time::Instant;
@@ -24,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let size = arguments.next().map_or(Ok(8), |size| size.parse())?;
             speed(size, arguments.next().is_some())
         }
-        Some(path) => scan(path),
+        Some(path) => {
+            let settings = DlpFilter { builtin: BuiltinSelection::All, ..DlpFilter::default() };
+            common::scan(&compile(&settings)?, Origin::User, path)
+        }
         None => Err("usage: scan_dlp DATA.jsonl | --speed MIB".into()),
     }
 }
@@ -32,48 +37,6 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn compile(settings: &DlpFilter) -> Result<DlpScanner, Box<dyn Error>> {
     let (scanner, problems) = DlpScanner::compile(settings);
     scanner.ok_or_else(|| format!("{problems:?}").into())
-}
-
-#[expect(clippy::disallowed_types, reason = "measures work, there is no runtime here")]
-fn scan(path: &str) -> Result<(), Box<dyn Error>> {
-    let scanner = compile(&DlpFilter { builtin: BuiltinSelection::All, ..DlpFilter::default() })?;
-    let data = fs::read_to_string(path)?;
-    let mut scratch = Scratch::default();
-    let (mut records, mut bytes) = (0_usize, 0_usize);
-    let start = Instant::now();
-    for line in data.lines().filter(|line| !line.trim().is_empty()) {
-        let record: serde_json::Value = serde_json::from_str(line)?;
-        let id = record.get("id").and_then(serde_json::Value::as_str).ok_or("a record without id")?;
-        let text = record.get("text").and_then(serde_json::Value::as_str).ok_or("a record without text")?;
-        records += 1;
-        bytes += text.len();
-        let before = Instant::now();
-        let mut hits = Vec::new();
-        scanner.scan(Text { text, origin: Origin::User, key: None }, &mut scratch, &mut hits);
-        let took = before.elapsed().as_micros();
-        let mut findings = Vec::new();
-        for hit in &hits {
-            let rule = scanner.rules().get(hit.rule as usize).ok_or("a hit without a rule")?;
-            let points = |end: usize| text.get(..end).map(|part| part.chars().count());
-            findings.push(serde_json::json!({
-                "policy": "dlp-filter",
-                "entity": rule.entity.as_deref().unwrap_or(&rule.id),
-                "start": points(hit.start),
-                "end": points(hit.end),
-                "score": hit.score,
-            }));
-        }
-        let decision = if hits.is_empty() { "allow" } else { "redact" };
-        println!(
-            "{}",
-            serde_json::json!({
-                "id": id, "decision": decision, "findings": findings, "scores": {}, "took_us": took,
-            })
-        );
-    }
-    let elapsed = start.elapsed().as_millis();
-    eprintln!("{}", serde_json::json!({"records": records, "bytes": bytes, "elapsed_ms": elapsed}));
-    Ok(())
 }
 
 /// Prose, code, logs and JSON without secrets, different in each round.

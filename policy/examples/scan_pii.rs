@@ -4,9 +4,11 @@
 //!     scan_pii data.jsonl > findings.jsonl     one line a record; a summary on stderr
 //!     scan_pii --speed                         microseconds for texts of 1 KB, and growth on hostile ones
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program that prints")]
+#![expect(clippy::print_stdout, reason = "a program that prints")]
 
-use std::{error::Error, fs, hint::black_box};
+mod common;
+
+use std::{error::Error, hint::black_box};
 
 #[expect(clippy::disallowed_types, reason = "measures work, there is no runtime here")]
 use std::time::Instant;
@@ -22,50 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scanner = scanner.ok_or_else(|| format!("{problems:?}"))?;
     match std::env::args().nth(1).as_deref() {
         Some("--speed") => speed(&scanner),
-        Some(path) => scan(&scanner, path)?,
+        Some(path) => common::scan(&scanner, Origin::User, path)?,
         None => return Err("usage: scan_pii DATA.jsonl | --speed".into()),
     }
-    Ok(())
-}
-
-#[expect(clippy::disallowed_types, reason = "measures work, there is no runtime here")]
-fn scan(scanner: &PiiScanner, path: &str) -> Result<(), Box<dyn Error>> {
-    let data = fs::read_to_string(path)?;
-    let mut scratch = Scratch::default();
-    let (mut records, mut bytes) = (0_usize, 0_usize);
-    let start = Instant::now();
-    for line in data.lines().filter(|line| !line.trim().is_empty()) {
-        let record: serde_json::Value = serde_json::from_str(line)?;
-        let id = record.get("id").and_then(serde_json::Value::as_str).ok_or("a record without id")?;
-        let text = record.get("text").and_then(serde_json::Value::as_str).ok_or("a record without text")?;
-        records += 1;
-        bytes += text.len();
-        let before = Instant::now();
-        let mut hits = Vec::new();
-        scanner.scan(Text { text, origin: Origin::User, key: None }, &mut scratch, &mut hits);
-        let took = before.elapsed().as_micros();
-        let mut findings = Vec::new();
-        for hit in &hits {
-            let rule = scanner.rules().get(hit.rule as usize).ok_or("a hit without a rule")?;
-            let points = |end: usize| text.get(..end).map(|part| part.chars().count());
-            findings.push(serde_json::json!({
-                "policy": "pii-detector",
-                "entity": rule.entity.as_deref().unwrap_or(&rule.id),
-                "start": points(hit.start),
-                "end": points(hit.end),
-                "score": hit.score,
-            }));
-        }
-        let decision = if hits.is_empty() { "allow" } else { "redact" };
-        println!(
-            "{}",
-            serde_json::json!({
-                "id": id, "decision": decision, "findings": findings, "scores": {}, "took_us": took,
-            })
-        );
-    }
-    let elapsed = start.elapsed().as_millis();
-    eprintln!("{}", serde_json::json!({"records": records, "bytes": bytes, "elapsed_ms": elapsed}));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     detect::{
         Detector, Problem, ProblemKind, dlp::DlpScanner, injection::InjectionDetector, pii::PiiScanner,
     },
-    diag::{Code, Diagnostic, Severity},
+    diag::{Code, Diagnostic},
     pack::{
         Exception, Pack, ParsedPack, Target,
         kinds::{InjectionResponseAction, PromptInjection},
@@ -236,9 +236,4 @@ fn exception(exception: &Exception) -> Option<CompiledException> {
         scope: exception.scope.clone(),
         expires: exception.expires,
     })
-}
-
-/// Whether a finding of a compiled pack keeps it from being served anywhere.
-pub fn is_refused(findings: &[Diagnostic]) -> bool {
-    findings.iter().any(|finding| finding.severity == Severity::Error)
 }

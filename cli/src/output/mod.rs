@@ -29,14 +29,11 @@ pub(crate) fn print<T: Serialize>(
     data: &T,
     human: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
 ) -> Result<(), CliError> {
-    let mut out = anstream::stdout().lock();
-    match format {
-        Format::Table => human(&mut out)?,
-        Format::Json => writeln!(out, "{}", json(data)?)?,
-        Format::Yaml => write!(out, "{}", yaml(data)?)?,
-    }
-    out.flush()?;
-    Ok(())
+    write(human, || match format {
+        Format::Table => Ok(None),
+        Format::Json => json(serde_json::to_string_pretty(data)).map(Some),
+        Format::Yaml => yaml(data).map(Some),
+    })
 }
 
 /// Prints one record of a stream: a line of JSON, or a YAML document.
@@ -45,23 +42,32 @@ pub(crate) fn print_record<T: Serialize>(
     data: &T,
     human: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
 ) -> Result<(), CliError> {
+    write(human, || match format {
+        Format::Table => Ok(None),
+        Format::Json => json(serde_json::to_string(data)).map(Some),
+        Format::Yaml => Ok(Some(format!("---\n{}", yaml(data)?))),
+    })
+}
+
+/// Writes the form for programs where there is one, and the one for people otherwise.
+fn write(
+    human: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    machine: impl FnOnce() -> Result<Option<String>, CliError>,
+) -> Result<(), CliError> {
+    let text = machine()?;
     let mut out = anstream::stdout().lock();
-    match format {
-        Format::Table => human(&mut out)?,
-        Format::Json => writeln!(out, "{}", compact_json(data)?)?,
-        Format::Yaml => write!(out, "---\n{}", yaml(data)?)?,
+    match text {
+        Some(text) => out.write_all(text.as_bytes())?,
+        None => human(&mut out)?,
     }
     out.flush()?;
     Ok(())
 }
 
-fn json<T: Serialize>(data: &T) -> Result<String, CliError> {
-    serde_json::to_string_pretty(data)
-        .map_err(|error| CliError::failure(format!("can't write JSON: {error}")))
-}
-
-fn compact_json<T: Serialize>(data: &T) -> Result<String, CliError> {
-    serde_json::to_string(data).map_err(|error| CliError::failure(format!("can't write JSON: {error}")))
+fn json(text: serde_json::Result<String>) -> Result<String, CliError> {
+    let mut text = text.map_err(|error| CliError::failure(format!("can't write JSON: {error}")))?;
+    text.push('\n');
+    Ok(text)
 }
 
 fn yaml<T: Serialize>(data: &T) -> Result<String, CliError> {
