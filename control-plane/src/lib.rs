@@ -1,0 +1,13 @@
+//! The control plane: keeps versions of packs, says what each fleet enforces, and pushes it to the gateways.
+//!
+//! - [`store`]: a narrow trait of ordered keys with compare-and-swap and a watch; embedded and etcd;
+//! - `registry`: packs, fleets, key sets and tokens as records above that trait; every write is one compare-and-swap;
+//! - `mirror`: what the store holds, in memory, kept fresh by the watch; everything is served from it;
+//! - `services`: what people call; `delivery`: what gateways subscribe to;
+//! - `server`: listeners, TLS, health, draining.
+//!
+//! No correctness rests on a leader: all replicas over one store are equal.
+
+pub mod paths;
+pub mod state;
+pub mod store;
