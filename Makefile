@@ -11,7 +11,7 @@ help:            ## this list
 demo:            ## the main job on one machine; KEEP=1 stays up
 	@scripts/setup.sh demo
 	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bin kt --bin kt-fake-databricks
-	@KEEP=$(KEEP) $(PYTHON) scripts/demo.py --bin-dir target/demo
+	@KEEP=$(KEEP) $(PYTHON) scripts/demo --bin-dir target/demo
 
 test:            ## every test, with nextest where it is installed
 	@scripts/setup.sh test
@@ -45,4 +45,4 @@ kill9:           ## kill -9 under load: completed requests against stored record
 transcript:      ## refreshes the demo's transcript in README.md
 	@scripts/setup.sh demo
 	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bin kt --bin kt-fake-databricks
-	@$(PYTHON) scripts/demo.py --bin-dir target/demo --update-readme README.md
+	@$(PYTHON) scripts/demo --bin-dir target/demo --update-readme README.md

@@ -1,160 +1,29 @@
-"""The main job, driven over real HTTP: fake Databricks (or yours), gateway, keys, requests, records, proof.
+"""Part one: a governed gateway in front of Databricks, from one file."""
 
-Exits 0 only if each step did what it says. Standard library only.
-Set DATABRICKS_HOST and DATABRICKS_TOKEN to use a real workspace; the steps that read the fake's log or script its
-failures then say that they are left out.
-"""
-
-import argparse
 import contextlib
 import difflib
-import http.client
-import io
 import json
 import os
-import pathlib
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-SEED = ROOT / "examples/seed/databricks-enterprise.yaml"
-DEMO = ROOT / "examples/demo.yaml"
+from common import (BGE, DEMO_PACK, FAKE_PAT, LLAMA_70B, LLAMA_405B, SEED_PACK, Processes, check, free_port, request,
+                    say, shorten, wait_until)
 
-LLAMA_70B = "databricks-meta-llama-3-3-70b-instruct"
-LLAMA_405B = "databricks-meta-llama-3-1-405b-instruct"
-MIXTRAL = "databricks-mixtral-8x7b-instruct"
-BGE = "databricks-bge-large-en"
 # A token of the right form that opens nothing.
 LEAKED_PAT = "dapi" + "0123456789abcdef" * 2
 
 
-class Failed(Exception):
-    """A step did not do what it says."""
-
-
-def check(holds, what):
-    if not holds:
-        raise Failed(what)
-
-
-class Transcript:
-    """Prints, and keeps what was printed for the README."""
-
-    def __init__(self):
-        self.kept = io.StringIO()
-
-    def __call__(self, text=""):
-        print(text, flush=True)
-        self.kept.write(text + "\n")
-
-    def step(self, number, title):
-        self()
-        self(f"{number}. {title}")
-
-
-say = Transcript()
-
-
-class Reply:
-    def __init__(self, status, headers, body):
-        self.status, self.headers, self.body = status, headers, body
-
-    @property
-    def json(self):
-        return json.loads(self.body)
-
-
-def request(port, method, path, body=None, key=None, host="127.0.0.1"):
-    connection = http.client.HTTPConnection(host, port, timeout=60)
-    headers = {}
-    if body is not None:
-        headers["content-type"] = "application/json"
-    if key:
-        headers["authorization"] = f"Bearer {key}"
-    connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-    response = connection.getresponse()
-    reply = Reply(response.status, {name.lower(): value for name, value in response.getheaders()}, response.read())
-    connection.close()
-    return reply
-
-
-def shorten(text, limit=100):
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_until(ready, what, process, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        check(process.poll() is None, f"{what} ended before it was ready")
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            if ready():
-                return
-        time.sleep(0.05)
-    raise Failed(f"{what} was not ready within {seconds} s")
-
-
-class Demo:
+class OneFile(Processes):
     def __init__(self, bin_dir, work):
-        self.bin_dir, self.work = bin_dir, work
-        self.processes = []
+        super().__init__(bin_dir, work)
         self.keys = {}
         self.pack = work / "policy-config.yaml"
         self.audit_dir = work / "audit"
         self.keys_file = work / "gateway-keys.json"
-        self.real = bool(os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN"))
-        self.fake_port = None
         keep = os.environ.get("KEEP") == "1"
         self.port = 41002 if keep else free_port()
         self.admin_port = 41003 if keep else free_port()
-
-    # Processes.
-
-    def start(self, name, arguments, environment=None):
-        log = open(self.work / f"{name}.log", "wb")
-        process = subprocess.Popen(arguments, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
-        self.processes.append((name, process))
-        return process
-
-    def stop(self):
-        for _, process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for _, process in reversed(self.processes):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=15)
-                continue
-            process.kill()
-
-    def kt(self, *arguments, expect=0):
-        done = subprocess.run([self.bin_dir / "kt", *map(str, arguments)], capture_output=True, text=True)
-        check(done.returncode == expect, f"kt {arguments[0]} ended with {done.returncode}: {done.stderr.strip()}")
-        return done.stdout, done.stderr
-
-    def start_upstream(self):
-        if self.real:
-            say(f"   upstream: the workspace {os.environ['DATABRICKS_HOST']}")
-            return f"*={os.environ['DATABRICKS_HOST']}"
-        port_file = self.work / "fake.port"
-        fake = self.start(
-            "fake-databricks",
-            [self.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", "dapi" + "f" * 32,
-             "--port-file", port_file],
-        )
-        wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the fake Databricks", fake)
-        self.fake_port = int(port_file.read_text().strip().rsplit(":", 1)[1])
-        say(f"   upstream: the fake Databricks on 127.0.0.1:{self.fake_port}")
-        return f"*=http://127.0.0.1:{self.fake_port}"
 
     def start_gateway(self, upstream):
         gateway = self.start(
@@ -163,7 +32,7 @@ class Demo:
              "--admin-listen", f"127.0.0.1:{self.admin_port}", "--policy-config", self.pack,
              "--upstream", upstream, "--keys-file", self.keys_file, "--require-identity",
              "--audit-dir", self.audit_dir],
-            {} if self.real else {"DATABRICKS_TOKEN": "dapi" + "f" * 32},
+            {} if self.real else {"DATABRICKS_TOKEN": FAKE_PAT},
         )
         wait_until(lambda: request(self.port, "GET", "/readyz").status == 200, "the gateway", gateway)
         say(f"   gateway:  http://127.0.0.1:{self.port}/v1, pack {self.running_pack()}")
@@ -208,15 +77,15 @@ class Demo:
     # The steps.
 
     def run(self):
-        say("kt demo: a governed gateway in front of Databricks, from one file")
+        say("PART ONE: a governed gateway in front of Databricks, from one file")
         say()
         say("The pack is the seed's databricks-enterprise with this difference:")
-        for line in difflib.unified_diff(SEED.read_text().splitlines(), DEMO.read_text().splitlines(), n=0, lineterm=""):
+        for line in difflib.unified_diff(SEED_PACK.read_text().splitlines(), DEMO_PACK.read_text().splitlines(), n=0, lineterm=""):
             if not line.startswith(("---", "+++", "@@")):
                 say(f"   {line}")
 
         say.step(1, "lint the pack, make three keys, start the gateway")
-        shutil.copy(DEMO, self.pack)
+        shutil.copy(DEMO_PACK, self.pack)
         out, _ = self.kt("policy", "lint", self.pack)
         say(f"   $ kt policy lint policy-config.yaml\n     {out.strip()}")
         for role, user in (("data-engineer", "dana"), ("data-scientist", "sam"), ("analyst", "ana")):
@@ -290,7 +159,7 @@ class Demo:
 
         say.step(10, "the seed's own pack, put in place of the file that is served")
         running = self.running_pack()
-        shutil.copy(SEED, self.pack)
+        shutil.copy(SEED_PACK, self.pack)
         gateway = self.processes[-1][1]
         wait_until(lambda: self.running_pack() != running, "the reload", gateway)
         say(f"   reloaded: {running} -> {self.running_pack()}")
@@ -321,8 +190,6 @@ class Demo:
             say(f"   {line}")
         check("altered" in out, "wanted the altered record to be named")
 
-        say()
-        say("every step did what it says")
 
     def script_outage(self, model):
         """Tells the fake to answer 503 for `model` until told otherwise."""
@@ -350,38 +217,3 @@ print(reply.choices[0].message.content)
 """, flush=True)
         with contextlib.suppress(KeyboardInterrupt):
             signal.pause()
-
-
-def update_readme(path, transcript):
-    begin, end = "<!-- transcript: begin -->", "<!-- transcript: end -->"
-    text = path.read_text()
-    head, _, rest = text.partition(begin)
-    _, _, tail = rest.partition(end)
-    check(rest and tail is not None, f"{path} has no place for the transcript")
-    path.write_text(f"{head}{begin}\n```text\n{transcript.strip()}\n```\n{end}{tail}")
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bin-dir", type=pathlib.Path, required=True)
-    parser.add_argument("--update-readme", type=pathlib.Path)
-    arguments = parser.parse_args()
-    work = pathlib.Path(tempfile.mkdtemp(prefix="kt-demo-"))
-    demo = Demo(arguments.bin_dir.resolve(), work)
-    try:
-        demo.run()
-        if arguments.update_readme:
-            update_readme(arguments.update_readme, say.kept.getvalue())
-        if os.environ.get("KEEP") == "1":
-            demo.keep()
-    except Failed as failure:
-        print(f"\nFAILED: {failure}; logs are in {work}", file=sys.stderr)
-        return 1
-    finally:
-        demo.stop()
-    shutil.rmtree(work, ignore_errors=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
