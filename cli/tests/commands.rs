@@ -175,3 +175,34 @@ fn doctor_names_what_would_stop_a_gateway() {
         checks.as_array().unwrap().iter().filter(|check| check["status"] == "failed").collect();
     assert!(failed.iter().any(|check| check["detail"].as_str().unwrap().contains("KT0501")), "{out}");
 }
+
+#[test]
+fn doctor_takes_what_a_gateway_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["init", text(dir.path())]).0, 0);
+    let pack = dir.path().join("policy-config.yaml");
+    let written = std::fs::read_to_string(&pack).unwrap().replace("env: DATABRICKS_TOKEN", "env: MY_TOKEN");
+    std::fs::write(&pack, written).unwrap();
+    let settings = dir.path().join("gateway.yaml");
+    std::fs::write(
+        &settings,
+        format!(
+            "policy_config: {}\naudit_dir: {}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nworkspace: adb-1.2\n",
+            pack.display(),
+            dir.path().join("audit").display()
+        ),
+    )
+    .unwrap();
+    let doctor = |more: &[&str]| {
+        let mut arguments = vec!["doctor", "--config", text(&settings), "-o", "json"];
+        arguments.extend(["--upstream", "*=http://127.0.0.1:1"]);
+        arguments.extend(more);
+        run(&arguments).1
+    };
+    assert!(doctor(&[]).contains("KT0502"));
+    let allowed = doctor(&["--pack-env", "MY_*"]);
+    assert!(!allowed.contains("KT0502") && allowed.contains("`MY_TOKEN` is not set"), "{allowed}");
+    let table = dir.path().join("models.yaml");
+    std::fs::write(&table, "models: 1\n").unwrap();
+    assert!(doctor(&["--model-table", text(&table)]).contains("model table"));
+}
