@@ -206,3 +206,58 @@ fn doctor_takes_what_a_gateway_takes() {
     std::fs::write(&table, "models: 1\n").unwrap();
     assert!(doctor(&["--model-table", text(&table)]).contains("model table"));
 }
+
+/// A copy of the audit directory that the format's tests hold to.
+fn audit_log() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(repository("audit/tests/fixtures/v1")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    dir
+}
+
+const SEGMENT: &str = "00000000000000000001.ktseg";
+
+#[test]
+fn a_list_that_leaves_out_what_it_can_not_read_says_so() {
+    let log = audit_log();
+    let list = ["events", "list", "--audit-dir", text(log.path())];
+    assert_eq!(run(&list).2, "");
+    let segment = log.path().join(SEGMENT);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (code, _, err) = run(&list);
+    assert_eq!(code, 0);
+    assert!(err.contains("hold no readable record") && err.contains("kt audit verify"), "{err}");
+}
+
+#[test]
+fn verify_says_what_a_missing_head_leaves_unproven() {
+    let log = audit_log();
+    let verify = ["audit", "verify", "--audit-dir", text(log.path())];
+    assert!(!run(&verify).1.contains("head.json"));
+    std::fs::remove_file(log.path().join("head.json")).unwrap();
+    let (code, out, _) = run(&verify);
+    assert_eq!(code, 0);
+    assert!(out.contains("no `head.json`"), "{out}");
+}
+
+#[test]
+fn verify_of_a_log_without_segments_names_no_empty_file() {
+    let log = audit_log();
+    std::fs::remove_file(log.path().join(SEGMENT)).unwrap();
+    let (code, out, _) = run(&["audit", "verify", "--audit-dir", text(log.path())]);
+    assert_eq!(code, 1);
+    assert!(out.contains("cut_tail: no segment"), "{out}");
+    assert!(!out.contains("``"), "{out}");
+}
+
+#[test]
+fn verify_of_something_else_says_what_to_do() {
+    let (code, _, err) = run(&["audit", "verify", "--audit-dir", "/nowhere"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("is not an audit directory") && err.contains("help:"), "{err}");
+}
