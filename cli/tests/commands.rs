@@ -4,6 +4,7 @@
 mod common;
 
 use common::{repository, run};
+use kt_tests::fake_databricks::FakeDatabricks;
 use serde_json::Value;
 
 fn text(path: &std::path::Path) -> &str {
@@ -260,4 +261,16 @@ fn verify_of_something_else_says_what_to_do() {
     let (code, _, err) = run(&["audit", "verify", "--audit-dir", "/nowhere"]);
     assert_eq!(code, 2);
     assert!(err.contains("is not an audit directory") && err.contains("help:"), "{err}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_on_a_damaged_log_says_so() {
+    let fake = FakeDatabricks::builder().start().await.unwrap();
+    let log = audit_log();
+    std::fs::write(log.path().join(SEGMENT), [7; 3000]).unwrap();
+    let pack = repository("examples/demo.yaml");
+    let gateway = common::gateway(&fake, &pack, log.path(), &["--workspace", "adb-1.2"]).await;
+    let output = gateway.process.output();
+    gateway.process.terminate().await.unwrap();
+    assert!(output.contains("Audit log was damaged"), "{output}");
 }

@@ -162,6 +162,14 @@ fn open_audit(
     }
     let (handle, log) = audit::open(&audit.dir, &log_settings)
         .map_err(|error| StartError::Audit { dir: audit.dir.clone(), error })?;
+    let damage = handle.metrics().damage.load(std::sync::atomic::Ordering::Relaxed);
+    if damage > 0 {
+        tracing::warn!(
+            places = damage,
+            dir = %audit.dir.display(),
+            "Audit log was damaged or torn while nothing ran: `kt audit verify` says where."
+        );
+    }
     Ok((Some(handle), Some(log)))
 }
 
