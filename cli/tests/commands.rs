@@ -208,6 +208,18 @@ fn doctor_takes_what_a_gateway_takes() {
     assert!(doctor(&["--model-table", text(&table)]).contains("model table"));
 }
 
+#[test]
+fn a_key_for_nobody_is_refused_by_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    for flag in ["--user", "--team", "--cost-center", "--role"] {
+        let (code, out, err) = run(&["gateway-key", "create", "--keys-file", text(&file), flag, " "]);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(flag), "{err}");
+    }
+    assert!(!file.try_exists().unwrap());
+}
+
 /// A copy of the audit directory that the format's tests hold to.
 fn audit_log() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();

@@ -5,11 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use kt_policy::{
-    bind::{BindSettings, bind},
-    compiled::CompiledPack,
-    diag::Diagnostic,
-    lint::LintOptions,
-    models::ModelTable,
+    bind::bind, compiled::CompiledPack, diag::Diagnostic, lint::LintOptions, models::ModelTable,
     pack::providers::SecretKeyRef,
 };
 
@@ -57,15 +53,8 @@ pub(crate) fn load(bytes: &[u8], options: &BindOptions, models: &ModelTable) -> 
     if !pack.enabled {
         return Err(Refused::Disabled { pack: pack.id.to_string() });
     }
-    let settings = BindSettings {
-        workspace: options.workspace.clone(),
-        pack_env: options.pack_env.clone(),
-        has_secrets_dir: options.secrets_dir.is_some(),
-        allow_upstream: options.allow_upstream.clone(),
-        upstream: options.upstream.clone(),
-    };
     let binding =
-        bind(&pack, &settings, &|name: &str| std::env::var(name).ok()).map_err(Refused::Findings)?;
+        bind(&pack, &options.into(), &|name: &str| std::env::var(name).ok()).map_err(Refused::Findings)?;
     let targets = binding
         .targets
         .into_iter()

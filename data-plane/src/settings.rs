@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use kt_policy::bind::BindSettings;
+
 /// The settings of one gateway.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -54,6 +56,18 @@ impl Default for BindOptions {
             secrets_dir: None,
             allow_upstream: Vec::new(),
             upstream: Vec::new(),
+        }
+    }
+}
+
+impl From<&BindOptions> for BindSettings {
+    fn from(options: &BindOptions) -> Self {
+        Self {
+            workspace: options.workspace.clone(),
+            pack_env: options.pack_env.clone(),
+            has_secrets_dir: options.secrets_dir.is_some(),
+            allow_upstream: options.allow_upstream.clone(),
+            upstream: options.upstream.clone(),
         }
     }
 }
