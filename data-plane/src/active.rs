@@ -57,6 +57,8 @@ pub(crate) struct TargetRuntime {
     pub(crate) include_usage: bool,
     /// The target was seen to refuse the request for usage.
     pub(crate) refuses_usage: AtomicBool,
+    /// The target refuses the parameter that bounds its output: the model table says so, or it was seen to.
+    pub(crate) refuses_token_bound: AtomicBool,
     /// What callers should know of the model (retired, say).
     pub(crate) notice: Option<String>,
 }

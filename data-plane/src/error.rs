@@ -272,6 +272,9 @@ pub enum UpstreamFault {
     /// A stream that ended with neither `finish_reason` nor `[DONE]`.
     #[error("the upstream ended the stream before the answer was complete")]
     StreamCut,
+    /// A whole answer where only a stream can be bounded.
+    #[error("the upstream did not stream its answer, so that its length could not be bounded")]
+    NotStreamed,
     /// The upstream reported a failure inside the stream.
     #[error("the upstream failed inside the stream")]
     StreamError,
@@ -293,6 +296,7 @@ impl UpstreamFault {
             Self::Encoded => "upstream_content_encoding",
             Self::TooLarge => "upstream_answer_too_large",
             Self::StreamCut => "upstream_stream_cut",
+            Self::NotStreamed => "upstream_not_streamed",
             Self::StreamError => "upstream_stream_error",
         }
     }

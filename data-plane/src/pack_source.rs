@@ -14,7 +14,7 @@ use kt_audit::{
     Digest, Label,
     record::{Body, Config, ConfigAction},
 };
-use kt_policy::{compiled::CompiledTarget, diag::Diagnostic, models::ModelTable};
+use kt_policy::{compiled::CompiledTarget, diag::Diagnostic, evaluate::ModelLimits as _, models::ModelTable};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -327,6 +327,7 @@ impl PackSource {
             client_request_id: target.client_request_id,
             include_usage: target.include_usage,
             refuses_usage: AtomicBool::new(false),
+            refuses_token_bound: AtomicBool::new(self.models.refuses_token_parameter(&target.model)),
             notice: load::notice(&self.models, &target.model),
         })
     }

@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(super) judgement: Option<Judgement>,
     pub(super) names_include_usage: bool,
     pub(super) edits: Vec<EditNote>,
+    /// The bound that the output is counted against, where the target refuses the parameter for it.
+    pub(super) counted_bound: Option<recorded::TokenBound>,
     pub(super) attempts: Vec<Attempt>,
     /// Index of the target that answered, or answers.
     pub(super) target: Option<usize>,
@@ -142,6 +144,7 @@ impl Exchange {
             judgement: None,
             names_include_usage: false,
             edits: Vec::new(),
+            counted_bound: None,
             attempts: Vec::new(),
             target: None,
             usage: Usage::default(),

@@ -3,7 +3,8 @@
 //! The client's connection pulls: a chunk is read from the upstream when the one before was taken, so a slow client
 //! slows the upstream down and nothing is buffered. The bytes pass unchanged. The piece that completes the answer
 //! (`[DONE]`, or the end of the body) waits until the request is recorded as closed. A stream that fails ends with an
-//! error event, and never looks complete.
+//! error event, and never looks complete. A stream whose target took no bound on its output passes event by event, and
+//! is ended where its output comes to the bound.
 
 use std::{ops::ControlFlow, time::Duration};
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
-use super::{Closing, Exchange};
+use super::{Closing, Exchange, bound::OutputBound};
 use crate::{
     error::{GatewayError, UpstreamFault},
     respond::{self, Body, BodyError},
@@ -28,6 +29,7 @@ struct Relay {
     upstream: reqwest::Body,
     splitter: Splitter,
     meter: Meter,
+    bound: Option<Box<OutputBound>>,
     idle: Duration,
     phase: Phase,
 }
@@ -40,12 +42,20 @@ enum Phase {
 
 enum Step {
     Data(Bytes),
+    /// What is left before the bound on the output.
+    Bounded(Bytes),
     End,
     Failed(UpstreamFault),
 }
 
 /// The body of the answer.
-pub(super) fn body(exchange: Exchange, first: Bytes, upstream: reqwest::Body, idle: Duration) -> Body {
+pub(super) fn body(
+    exchange: Exchange,
+    first: Bytes,
+    upstream: reqwest::Body,
+    idle: Duration,
+    bound: Option<Box<OutputBound>>,
+) -> Body {
     let splitter = Splitter::new(exchange.shared().settings.limits.event_bytes);
     let relay = Relay {
         exchange,
@@ -53,6 +63,7 @@ pub(super) fn body(exchange: Exchange, first: Bytes, upstream: reqwest::Body, id
         upstream,
         splitter,
         meter: Meter::default(),
+        bound,
         idle,
         phase: Phase::Relaying,
     };
@@ -74,6 +85,7 @@ impl Relay {
                 state.usage = self.meter.usage();
                 Some((Ok(Frame::data(data)), self))
             }
+            Step::Bounded(data) => self.end_at_bound(data).await,
             Step::End if self.meter.is_complete() => self.complete(Bytes::new()).await,
             Step::End if self.meter.has_failed() => self.end_failed().await,
             Step::End => self.fail(UpstreamFault::StreamCut.into()).await,
@@ -82,22 +94,42 @@ impl Relay {
     }
 
     async fn step(&mut self) -> Step {
-        let data = match self.first.take() {
-            Some(first) => first,
-            None => match self.receive().await {
-                Ok(Some(data)) => data,
-                Ok(None) => return Step::End,
+        let data = loop {
+            let received = match self.first.take() {
+                Some(first) => Ok(Some(first)),
+                None => self.receive().await,
+            };
+            match (received, &mut self.bound) {
+                (Ok(Some(data)), None) => break data,
+                (Ok(None), None) => return Step::End,
+                (Ok(received), Some(bound)) => {
+                    let is_end = received.is_none();
+                    let within = match received {
+                        Some(data) => bound.push(&data),
+                        None => bound.rest(),
+                    };
+                    match within {
+                        Ok(within) if !within.is_empty() || bound.is_reached() => break within,
+                        Ok(_) if is_end => return Step::End,
+                        Ok(_) => {}
+                        Err(_) => return Step::Failed(UpstreamFault::TooLarge),
+                    }
+                }
                 // The answer was complete; how the connection ended does not matter any more.
-                Err(_) if self.meter.is_complete() => return Step::End,
-                Err(fault) => return Step::Failed(fault),
-            },
+                (Err(_), _) if self.meter.is_complete() => return Step::End,
+                (Err(fault), _) => return Step::Failed(fault),
+            }
         };
         let meter = &mut self.meter;
         let result = self.splitter.push(&data, |event| {
             meter.event(event);
             if meter.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if result.is_err() { Step::Failed(UpstreamFault::TooLarge) } else { Step::Data(data) }
+        match &self.bound {
+            _ if result.is_err() => Step::Failed(UpstreamFault::TooLarge),
+            Some(bound) if bound.is_reached() => Step::Bounded(data),
+            _ => Step::Data(data),
+        }
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
@@ -132,6 +164,23 @@ impl Relay {
         let upstream = std::mem::replace(&mut self.upstream, reqwest::Body::from(Bytes::new()));
         self.exchange.shared().tasks.spawn(drain(upstream));
         if last.is_empty() { None } else { Some((Ok(Frame::data(last)), self)) }
+    }
+
+    /// Ends an answer whose output has come to its bound, as the model would have ended it; the upstream is let go.
+    async fn end_at_bound(mut self, data: Bytes) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+        let bound = self.bound.take()?;
+        let (last, usage) = bound.end(data, self.meter.usage());
+        self.upstream = reqwest::Body::from(Bytes::new());
+        let state = self.exchange.state_mut();
+        state.usage = usage;
+        if let Some(counted) = &mut state.counted_bound {
+            counted.reached = true;
+        }
+        if let Err(error) = self.exchange.close(Closing::completed(200)).await {
+            return Some(self.error_event(&error));
+        }
+        self.phase = Phase::Over;
+        Some((Ok(Frame::data(last)), self))
     }
 
     /// The upstream itself has said that it failed; its event has passed.

@@ -158,6 +158,12 @@ fn classify(status: StatusCode, found: &Found, text: &str) -> Verdict {
     Verdict { class: AnswerClass::Request, kind: "invalid_request_error", code, status: None }
 }
 
+/// Whether a refusal is of a parameter that was sent along, and not of how much was asked for with it.
+pub(crate) fn refuses_parameter(answer: &Answer, parameter: &str) -> bool {
+    let is_open = matches!(&*answer.code, "invalid_request" | "unsupported_parameter" | "unsupported_value");
+    is_open && (answer.param.as_deref() == Some(parameter) || contains(&answer.message, parameter))
+}
+
 /// The texts in which vendors say that input (and asked output) do not fit, as seen through Databricks.
 fn is_context_length(text: &str) -> bool {
     [

@@ -63,6 +63,11 @@ pub trait ModelLimits: fmt::Debug {
 
     /// The parameter that bounds output tokens on chat completions and completions (`max_tokens`).
     fn token_parameter(&self, model: &str) -> Option<&str>;
+
+    /// Whether the model is known to refuse any such parameter.
+    fn refuses_token_parameter(&self, _model: &str) -> bool {
+        false
+    }
 }
 
 /// A table that knows no model.

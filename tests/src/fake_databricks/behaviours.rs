@@ -325,6 +325,27 @@ pub static TABLE: &[Behaviour] = &[
     style("refuse-max-tokens", "400 on `max_tokens`; takes `max_completion_tokens`", |p, _| {
         ruled(p, Rules { no_max_tokens: true, fields: super::persona::Fields::OpenAi, ..p.rules })
     }),
+    style("refuse-token-bounds", "400 on any parameter that bounds the output", |p, _| {
+        ruled(p, Rules { no_token_bounds: true, ..p.rules })
+    }),
+    style("refuse-token-bounds-claude", "the same, in a Claude stream", |p, _| {
+        let p =
+            styled(p, Style { usage: UsageStyle::NullUntilEnd, finish: Finish::AbsentUntilEnd, ..p.style });
+        ruled(p, Rules { no_token_bounds: true, ..p.rules })
+    }),
+    style("refuse-token-bounds-bytes", "the same, CRLF line ends and a TCP write for each byte", |p, _| {
+        let style =
+            Style { usage: UsageStyle::Never, writes: Writes::EachByte, framing: Framing::Crlf, ..p.style };
+        ruled(styled(p, style), Rules { no_token_bounds: true, ..p.rules })
+    }),
+    style("refuse-token-bounds-endless", "the same; chunks without end", |p, _| {
+        let p = ruled(p, Rules { no_token_bounds: true, ..p.rules });
+        let style = Style { usage: UsageStyle::Never, pace: Duration::from_millis(1), ..p.style };
+        ending(styled(p, style), Ending::Endless)
+    }),
+    style("refuse-token-bounds-whole", "the same; `stream: true` answered with one JSON body", |p, _| {
+        ruled(styled(p, Style { never_streams: true, ..p.style }), Rules { no_token_bounds: true, ..p.rules })
+    }),
     style("refuse-request-id", "400 on `client_request_id` and `usage_context`", |p, _| {
         ruled(p, Rules { no_databricks_fields: true, ..p.rules })
     }),
