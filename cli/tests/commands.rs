@@ -1,6 +1,7 @@
 //! The commands as a person types them.
 
 #[expect(dead_code, reason = "another test binary uses the rest of it")]
+#[cfg(test)]
 mod common;
 
 use common::{repository, run};

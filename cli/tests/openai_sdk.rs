@@ -1,5 +1,6 @@
 //! The real OpenAI client against the real gateway. The cases are in `tests/python/test_openai_sdk.py`.
 
+#[cfg(test)]
 mod common;
 
 use common::{gateway, make_key, repository};

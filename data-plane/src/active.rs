@@ -2,6 +2,7 @@
 //! it began with.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 
 use http::HeaderValue;
 use jiff::Timestamp;
-use kt_audit::record::Retention;
+use kt_audit::{Digest, Label, record::Retention};
 use kt_policy::{compiled::CompiledPack, models::ModelTable, pack::Durability, verdict::Endpoint};
 use reqwest::Url;
 
@@ -26,6 +27,8 @@ pub(crate) struct Active {
     pub(crate) models: Arc<ModelTable>,
     /// Version of the table that prices come from.
     pub(crate) price_table: String,
+    /// Digests of the detectors in its chain, as records name them.
+    pub(crate) detectors: BTreeMap<Label, Digest>,
     /// How it is recorded; absent when `audit-logger` is not in its chain.
     pub(crate) audit: Option<AuditPlan>,
     /// Since when it is in force.

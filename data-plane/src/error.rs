@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use kt_policy::verdict::PolicyKind;
 
 use crate::wire::Fault;
@@ -128,6 +128,8 @@ pub struct Answer {
     pub request_id: Option<String>,
     /// How long the upstream asks to wait.
     pub retry_after: Option<Duration>,
+    /// Its headers that the caller gets: limits, and the upstream's request id.
+    pub headers: HeaderMap,
     /// What the refusal means for routing.
     pub class: AnswerClass,
 }

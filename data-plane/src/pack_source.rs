@@ -4,6 +4,7 @@
 //! pack (the keys, the credential) that was good stays in force, and readiness says why it is not the newest.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -14,7 +15,14 @@ use kt_audit::{
     Digest, Label,
     record::{Body, Config, ConfigAction},
 };
-use kt_policy::{compiled::CompiledTarget, diag::Diagnostic, evaluate::ModelLimits as _, models::ModelTable};
+use kt_policy::{
+    compiled::{CompiledPack, CompiledTarget},
+    detect,
+    diag::Diagnostic,
+    evaluate::ModelLimits as _,
+    models::ModelTable,
+    verdict::PolicyKind,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -292,6 +300,7 @@ impl PackSource {
             targets,
             models: Arc::clone(&self.models),
             price_table: load::table_version(&self.models),
+            detectors: detectors(&pack),
             audit,
             since: Timestamp::now(),
             pack: Arc::new(pack),
@@ -331,6 +340,12 @@ impl PackSource {
             notice: load::notice(&self.models, &target.model),
         })
     }
+}
+
+/// Digests of the detectors in the chain of a pack.
+fn detectors(pack: &CompiledPack) -> BTreeMap<Label, Digest> {
+    let digest = |kind: PolicyKind| Some((Label::new(kind.as_str()), Digest(*detect::digest(kind)?)));
+    pack.chain.iter().filter_map(|entry| digest(entry.kind)).collect()
 }
 
 /// Swaps the pack and says so.

@@ -203,6 +203,19 @@ async fn attempt_once(
         total: target.total_timeout,
         answer_bytes: shared.settings.limits.answer_bytes,
     };
+    let parameter = authorised.added_parameter().filter(|_| !extras.token_bound);
+    let state = exchange.state_mut();
+    // From here on the request may be there, whatever becomes of the answer.
+    state.target = Some(authorised.target());
+    state.upstream_request_id = None;
+    state.edits = rendered.edits;
+    state.counted_bound = parameter.zip(authorised.token_bound()).map(|(parameter, value)| TokenBound {
+        parameter: Label::new(parameter),
+        value,
+        clamped: false,
+        counted: true,
+        reached: false,
+    });
     let started = Instant::now();
     let mut first_byte = None;
     let result =
@@ -211,7 +224,6 @@ async fn attempt_once(
         Ok(incoming) => settle(incoming, active, target, started).await,
         Err(fault) => Err((GatewayError::from(fault), None)),
     };
-    let parameter = authorised.added_parameter().filter(|_| !extras.token_bound);
     let result = result.and_then(|(answered, id)| match parameter {
         None => Ok((answered, id)),
         Some(_) => match answered.bounded(authorised, endpoint, extras, &shared) {
@@ -231,17 +243,7 @@ async fn attempt_once(
             noted.status = Some(200);
             noted.upstream_request_id = upstream_id.as_deref().map(Label::new);
             state.attempts.push(noted);
-            state.target = Some(authorised.target());
             state.upstream_request_id = upstream_id;
-            state.edits = rendered.edits;
-            state.counted_bound =
-                parameter.zip(authorised.token_bound()).map(|(parameter, value)| TokenBound {
-                    parameter: Label::new(parameter),
-                    value,
-                    clamped: false,
-                    counted: true,
-                    reached: false,
-                });
             state.latency.first_byte = state.upstream_started.map(|begun| micros(begun.elapsed()));
             observe(&shared, target, "ok", true);
             Ok(answered)
@@ -253,9 +255,7 @@ async fn attempt_once(
             noted.error = Some(Label::new(error.metric_code()));
             noted.upstream_request_id = upstream_id.as_deref().map(Label::new);
             state.attempts.push(noted);
-            state.target = Some(authorised.target());
             state.upstream_request_id = upstream_id;
-            state.edits = rendered.edits;
             let is_up =
                 matches!(&error, GatewayError::Upstream(answer) if answer.class != AnswerClass::ServerError);
             observe(&shared, target, error.metric_code(), is_up);

@@ -56,7 +56,8 @@ pub(crate) struct State {
     /// The bound that the output is counted against, where the target refuses the parameter for it.
     pub(super) counted_bound: Option<recorded::TokenBound>,
     pub(super) attempts: Vec<Attempt>,
-    /// Index of the target that answered, or answers.
+    /// Index of the target that was asked last: the one that answers, whose failure ends the request, or that was still
+    /// being waited for.
     pub(super) target: Option<usize>,
     pub(super) usage: Usage,
     pub(super) upstream_request_id: Option<String>,
@@ -436,7 +437,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let status = self.state.target.is_some().then_some(200);
+        // An answer was begun when its first bytes were there.
+        let status = self.state.latency.first_byte.is_some().then_some(200);
         if let Some(append) = self.closed_record(&Closing::aborted(status)) {
             self.shared.tasks.spawn(append);
         }

@@ -169,7 +169,7 @@ fn facts(state: &State) -> RequestFacts {
         client_request_id: state.client_request_id.as_deref().map(Label::new),
         caller: caller_of(state),
         pack: Some(pack_ref(active)),
-        detectors: BTreeMap::new(),
+        detectors: active.detectors.clone(),
         requested_model: state.asked.as_ref().and_then(|(_, model)| model_label(model)),
         retention: active.audit.as_ref().map(|plan| plan.retention),
     }
@@ -278,7 +278,7 @@ fn outcomes(judgement: &Judgement) -> Vec<PolicyOutcome> {
                 },
                 outcome: what,
                 verdict: verdict.map(verdict_of),
-                us: None,
+                us: outcome.took.map(super::exchange::micros),
             }
         })
         .collect()

@@ -77,6 +77,7 @@ pub(crate) fn translate(
         param: found.param,
         request_id,
         retry_after,
+        headers: headers::refused(response_headers),
         class: verdict.class,
     }
 }

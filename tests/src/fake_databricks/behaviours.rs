@@ -155,8 +155,12 @@ pub static TABLE: &[Behaviour] = &[
     fault("408", "408 `REQUEST_TIMEOUT`", errors::request_timeout),
     fault("413", "413 (body *invented*)", errors::request_too_large),
     fault("429", "429 without `Retry-After`: input tokens per minute", errors::rate_limited),
-    fault("429-retry-after", "the same with `Retry-After`", errors::rate_limited_retry_after)
-        .taking("seconds", 7),
+    fault(
+        "429-retry-after",
+        "the same with `Retry-After` and a rate header",
+        errors::rate_limited_retry_after,
+    )
+    .taking("seconds", 7),
     fault("429-output-tokens", "429: output tokens per minute", errors::rate_limited_output),
     fault("429-qps", "429: queries per second", errors::rate_limited_qps),
     fault("429-resource", "429 `RESOURCE_EXHAUSTED`", errors::resource_exhausted),
