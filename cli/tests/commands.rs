@@ -7,6 +7,7 @@ mod common;
 use common::{repository, run};
 use serde_json::Value;
 
+#[cfg(test)]
 fn text(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }

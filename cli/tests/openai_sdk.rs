@@ -72,6 +72,7 @@ except NotFoundError as error:
     print(error.code, error.body["message"])
 "#;
 
+#[cfg(test)]
 async fn page(addr: std::net::SocketAddr, code: &str) -> String {
     let mut command = tokio::process::Command::new(python());
     command.arg("-c").arg(code).env("KT_BASE_URL", format!("http://{addr}/v1"));

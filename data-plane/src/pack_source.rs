@@ -151,7 +151,12 @@ pub(crate) struct PackSource {
 }
 
 impl PackSource {
-    pub(crate) fn new(settings: &Settings, models: ModelTable) -> Self {
+    /// `extra_roots`: certificates that are trusted beside the system's when targets are asked.
+    pub(crate) fn new(
+        settings: &Settings,
+        models: ModelTable,
+        extra_roots: Vec<reqwest::Certificate>,
+    ) -> Self {
         let keys = settings
             .identity
             .keys_file
@@ -162,7 +167,7 @@ impl PackSource {
             keys,
             models: Arc::new(models),
             secrets: Secrets::default(),
-            clients: Clients::new(settings.proxy_from_environment),
+            clients: Clients::new(settings.proxy_from_environment, extra_roots),
         }
     }
 

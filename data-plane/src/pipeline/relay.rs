@@ -11,6 +11,7 @@ use std::{ops::ControlFlow, time::Duration};
 use bytes::Bytes;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
+use tokio::time::Instant;
 
 use super::{Closing, Exchange, bound::OutputBound};
 use crate::{
@@ -18,6 +19,10 @@ use crate::{
     respond::{self, Body, BodyError},
     sse::{Meter, Splitter},
 };
+
+/// A line that every reader of events passes over (WHATWG HTML, 9.2.6). It ends no event: one `event:` line may stand
+/// before it.
+const HEARTBEAT: &[u8] = b": keep-alive\n";
 
 /// How long the end of an upstream's body is waited for once its answer is complete, so that the connection can be
 /// used again.
@@ -31,7 +36,17 @@ struct Relay {
     meter: Meter,
     bound: Option<Box<OutputBound>>,
     idle: Duration,
+    heartbeat: Option<Duration>,
+    /// Since when the upstream is waited for.
+    waiting: Option<Waiting>,
     phase: Phase,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    since: Instant,
+    /// When the client was last told.
+    told: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,10 +57,18 @@ enum Phase {
 
 enum Step {
     Data(Bytes),
+    /// The upstream is silent.
+    Heartbeat,
     /// What is left before the bound on the output.
     Bounded(Bytes),
     End,
     Failed(UpstreamFault),
+}
+
+enum Received {
+    Data(Bytes),
+    Silence,
+    End,
 }
 
 /// The body of the answer.
@@ -57,6 +80,7 @@ pub(super) fn body(
     bound: Option<Box<OutputBound>>,
 ) -> Body {
     let splitter = Splitter::new(exchange.shared().settings.limits.event_bytes);
+    let heartbeat = exchange.shared().settings.heartbeat;
     let relay = Relay {
         exchange,
         first: Some(first),
@@ -65,6 +89,8 @@ pub(super) fn body(
         meter: Meter::default(),
         bound,
         idle,
+        heartbeat,
+        waiting: None,
         phase: Phase::Relaying,
     };
     let stream = futures_util::stream::unfold(relay, Relay::next);
@@ -85,6 +111,10 @@ impl Relay {
                 state.usage = self.meter.usage();
                 Some((Ok(Frame::data(data)), self))
             }
+            Step::Heartbeat => {
+                self.exchange.state_mut().bytes_out += HEARTBEAT.len() as u64;
+                Some((Ok(Frame::data(Bytes::from_static(HEARTBEAT))), self))
+            }
             Step::Bounded(data) => self.end_at_bound(data).await,
             Step::End if self.meter.is_complete() => self.complete(Bytes::new()).await,
             Step::End if self.meter.has_failed() => self.end_failed().await,
@@ -96,17 +126,18 @@ impl Relay {
     async fn step(&mut self) -> Step {
         let data = loop {
             let received = match self.first.take() {
-                Some(first) => Ok(Some(first)),
+                Some(first) => Ok(Received::Data(first)),
                 None => self.receive().await,
             };
             match (received, &mut self.bound) {
-                (Ok(Some(data)), None) => break data,
-                (Ok(None), None) => return Step::End,
+                (Ok(Received::Silence), _) => return Step::Heartbeat,
+                (Ok(Received::Data(data)), None) => break data,
+                (Ok(Received::End), None) => return Step::End,
                 (Ok(received), Some(bound)) => {
-                    let is_end = received.is_none();
+                    let is_end = matches!(received, Received::End);
                     let within = match received {
-                        Some(data) => bound.push(&data),
-                        None => bound.rest(),
+                        Received::Data(data) => bound.push(&data),
+                        Received::End | Received::Silence => bound.rest(),
                     };
                     match within {
                         Ok(within) if !within.is_empty() || bound.is_reached() => break within,
@@ -132,18 +163,30 @@ impl Relay {
         }
     }
 
-    async fn receive(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
+    async fn receive(&mut self) -> Result<Received, UpstreamFault> {
+        let now = Instant::now();
+        let mut waiting = self.waiting.take().unwrap_or(Waiting { since: now, told: now });
         loop {
-            let frame = tokio::time::timeout(self.idle, self.upstream.frame())
-                .await
-                .map_err(|_| UpstreamFault::IdleTimeout)?;
-            match frame {
-                None => return Ok(None),
-                Some(Err(_)) => return Err(UpstreamFault::BrokeOff),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
-                    _ => {}
-                },
+            let gives_up = waiting.since + self.idle;
+            let heartbeat = self.heartbeat.filter(|_| self.splitter.is_between_events());
+            let until = heartbeat.map_or(gives_up, |after| gives_up.min(waiting.told + after));
+            match tokio::time::timeout_at(until, self.upstream.frame()).await {
+                Err(_) if until < gives_up => {
+                    waiting.told = Instant::now();
+                    self.waiting = Some(waiting);
+                    return Ok(Received::Silence);
+                }
+                Err(_) => return Err(UpstreamFault::IdleTimeout),
+                Ok(None) => return Ok(Received::End),
+                Ok(Some(Err(_))) => return Err(UpstreamFault::BrokeOff),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data()
+                        && !data.is_empty()
+                    {
+                        return Ok(Received::Data(data));
+                    }
+                    waiting.since = Instant::now();
+                }
             }
         }
     }

@@ -32,6 +32,11 @@ impl Splitter {
         !self.line.is_empty() || self.has_data
     }
 
+    /// Whether a line can be put in here without touching what is around it.
+    pub fn is_between_events(&self) -> bool {
+        !self.is_inside_event() && !self.after_cr
+    }
+
     /// Takes the next bytes and gives the data of each event that is complete, without its line ends.
     pub fn push(
         &mut self,

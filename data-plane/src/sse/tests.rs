@@ -38,6 +38,23 @@ fn an_event_without_its_empty_line_is_not_complete() {
 }
 
 #[test]
+fn between_events_is_where_no_line_has_begun() {
+    for (bytes, expected) in [
+        ("", true),
+        ("data: a\n\n", true),
+        (": comment\n", true),
+        ("data: a\n", false),
+        ("dat", false),
+        ("data: a\r\r", false),
+        ("data: a\r\n\r\n", true),
+    ] {
+        let mut splitter = Splitter::new(1024);
+        splitter.push(bytes.as_bytes(), |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(splitter.is_between_events(), expected, "{bytes:?}");
+    }
+}
+
+#[test]
 fn an_endless_event_is_refused() {
     let mut splitter = Splitter::new(100);
     let nothing = |_: &[u8]| ControlFlow::Continue(());

@@ -24,12 +24,14 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Clients {
     proxy_from_environment: bool,
+    extra_roots: Vec<reqwest::Certificate>,
     clients: HashMap<(bool, Duration), reqwest::Client>,
 }
 
 impl Clients {
-    pub(crate) fn new(proxy_from_environment: bool) -> Self {
-        Self { proxy_from_environment, clients: HashMap::new() }
+    /// `extra_roots` are trusted beside the system's.
+    pub(crate) fn new(proxy_from_environment: bool, extra_roots: Vec<reqwest::Certificate>) -> Self {
+        Self { proxy_from_environment, extra_roots, clients: HashMap::new() }
     }
 
     /// The client for a target at `url`.
@@ -55,7 +57,8 @@ impl Clients {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .http2_keep_alive_timeout(Duration::from_secs(10))
             .pool_idle_timeout(Duration::from_mins(1))
-            .pool_max_idle_per_host(MAX_IDLE);
+            .pool_max_idle_per_host(MAX_IDLE)
+            .tls_certs_merge(self.extra_roots.iter().cloned());
         if !uses_proxy {
             builder = builder.no_proxy();
         }

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod bounded;
 #[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod identity;
