@@ -11,10 +11,12 @@ use std::{
 use http::HeaderValue;
 use jiff::Timestamp;
 use kt_audit::{Digest, Label, record::Retention};
-use kt_policy::{compiled::CompiledPack, models::ModelTable, pack::Durability, verdict::Endpoint};
+use kt_policy::{
+    compiled::CompiledPack, models::ModelTable, pack::Durability, usage::Usage, verdict::Endpoint,
+};
 use reqwest::Url;
 
-use crate::{secrets::Secret, upstream::usage::Usage};
+use crate::secrets::Secret;
 
 /// The pack in force.
 #[derive(Debug)]
@@ -116,7 +118,7 @@ pub(crate) mod url_error {
 impl Active {
     /// What a request cost, in millionths of a dollar; `None` when a price is unknown.
     pub(crate) fn micro_usd(&self, model: &str, usage: &Usage) -> Option<u64> {
-        self.models.micro_usd(model, &(*usage).into())
+        self.models.micro_usd(model, usage)
     }
 
     /// The successor of a retired model.

@@ -17,6 +17,7 @@ use kt_audit::{
 use kt_policy::{
     evaluate::{Authorised, Denied, RenderOptions},
     pack::providers::Trigger,
+    usage::Usage,
     verdict::Endpoint,
 };
 use tokio::time::Instant;
@@ -32,7 +33,6 @@ use crate::{
     upstream::{
         client::{self, AttemptLimits, Incoming, Outgoing},
         errors,
-        usage::Usage,
     },
 };
 

@@ -10,13 +10,10 @@
 use std::{collections::BTreeSet, ops::ControlFlow};
 
 use bytes::{Bytes, BytesMut};
-use kt_policy::verdict::Endpoint;
+use kt_policy::{usage::Usage, verdict::Endpoint};
 use serde_json::{Map, Value, json};
 
-use crate::{
-    sse::{EventTooLarge, Splitter},
-    upstream::usage::Usage,
-};
+use crate::sse::{EventTooLarge, Splitter};
 
 /// Answers that are told apart in one stream; a request asks for a handful.
 const MAX_ANSWERS: usize = 1024;
@@ -153,11 +150,11 @@ impl OutputBound {
 
     /// `data`, which is within the bound, and what ends the answer behind it; with the usage that this told.
     pub(crate) fn end(self, data: Bytes, reported: Usage) -> (Bytes, Usage) {
-        let prompt = reported.prompt.unwrap_or(self.estimated_input);
+        let prompt = reported.input.unwrap_or(self.estimated_input);
         let completion = self.output.tokens().min(self.limit);
         let usage = Usage {
-            prompt: Some(prompt),
-            completion: Some(completion),
+            input: Some(prompt),
+            output: Some(completion),
             total: Some(prompt.saturating_add(completion)),
             ..reported
         };

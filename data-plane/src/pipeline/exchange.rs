@@ -9,6 +9,7 @@ use kt_policy::{
     caller::Caller,
     edit::EditNote,
     evaluate::Judgement,
+    usage::Usage,
     verdict::{Endpoint, Verdict},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -24,7 +25,6 @@ use crate::{
     },
     respond::{self, Body},
     shared::Shared,
-    upstream::usage::Usage,
 };
 
 /// One request and what is known of it.
@@ -375,7 +375,7 @@ impl Exchange {
         for (stage, took) in record::stages(&state.latency) {
             metrics.stage(stage, Duration::from_micros(took));
         }
-        for (direction, tokens) in [("input", state.usage.prompt), ("output", state.usage.completion)] {
+        for (direction, tokens) in [("input", state.usage.input), ("output", state.usage.output)] {
             if let Some(tokens) = tokens {
                 let labels = TokenLabels { direction, model: Arc::clone(&model) };
                 metrics.tokens.get_or_create(&labels).inc_by(tokens);

@@ -362,10 +362,10 @@ fn tokens(state: &State) -> Option<Tokens> {
     let was_counted = state.counted_bound.as_ref().is_some_and(|bound| bound.reached);
     usage.is_known().then_some(Tokens {
         source: if was_counted { TokenSource::Estimated } else { TokenSource::Reported },
-        prompt: usage.prompt,
-        completion: usage.completion,
+        prompt: usage.input,
+        completion: usage.output,
         total: usage.total,
-        cached: usage.cached,
+        cached: usage.cache_read,
         cache_write: usage.cache_write,
         reasoning: usage.reasoning,
         audio: None,

@@ -39,7 +39,7 @@ fn whole_events_pass_until_the_bound() {
     data: [DONE]
 
     "#);
-    assert_eq!((usage.completion, usage.total), (Some(2), Some(2)));
+    assert_eq!((usage.output, usage.total), (Some(2), Some(2)));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_stream_of_responses_ends_with_its_own_event() {
     let bound = OutputBound::new(Endpoint::Responses, 1, 4096);
     let (text, bound) = passed(bound, &[stream.as_bytes()]);
     assert!(text.ends_with("\"usage\":null}}\n\n"), "not even the name of the event passes: {text}");
-    let (end, _) = bound.end(Bytes::new(), Usage { prompt: Some(3), ..Usage::default() });
+    let (end, _) = bound.end(Bytes::new(), Usage { input: Some(3), ..Usage::default() });
     insta::assert_snapshot!(String::from_utf8_lossy(&end), @r#"
     event: response.incomplete
     data: {"response":{"id":"resp_1","incomplete_details":{"reason":"max_output_tokens"},"object":"response","output":[],"status":"incomplete","usage":{"input_tokens":3,"output_tokens":0,"total_tokens":3}},"sequence_number":1,"type":"response.incomplete"}
