@@ -72,7 +72,7 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
             writeln!(out, "  {} after the last signature", report.unsigned_records)?;
         }
         for (reason, count) in &report.dropped {
-            writeln!(out, "  {count} records were dropped and told of: {reason:?}")?;
+            writeln!(out, "  {count} records were dropped and told of: {}", reason.as_str())?;
         }
         Ok(())
     })?;
