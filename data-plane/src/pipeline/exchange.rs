@@ -1,6 +1,10 @@
 //! One request and what is known of it: carried through its whole life, recorded at its end.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use http::{HeaderMap, Response, header::CONTENT_LENGTH};
 use jiff::Timestamp;
@@ -441,7 +445,12 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let status = self.state.target.is_some().then_some(200);
         if let Some(append) = self.closed_record(&Closing::aborted(status)) {
-            self.shared.tasks.spawn(append);
+            let mut append = Box::pin(append);
+            // Where it can be written at once it is, so that it needs no runtime that goes on.
+            let mut cx = Context::from_waker(Waker::noop());
+            if append.as_mut().poll(&mut cx).is_pending() {
+                self.shared.tasks.spawn(append);
+            }
         }
     }
 }
