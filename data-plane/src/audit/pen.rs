@@ -109,3 +109,89 @@ impl<F: Fs> Pen<F> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kt_audit::chain::Epoch;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::audit::fs::RealFs;
+    use crate::audit::metrics::AuditMetrics;
+    use crate::audit::settings::Settings;
+    use crate::audit::tests::support::{closed, opened, records};
+
+    const NOW_US: i64 = 1_800_000_000_000_000;
+
+    fn pen() -> (TempDir, Pen<RealFs>) {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(AuditMetrics::default());
+        let engine =
+            Engine::open(RealFs::new(dir.path()), Settings::default(), Epoch([7; 16]), NOW_US, metrics);
+        (dir, Pen::new(engine.unwrap()))
+    }
+
+    fn entry(id: u128) -> Entry {
+        Entry::new(opened(id), None).unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_in_the_file_and_only_the_first_asks_for_an_fsync() {
+        let (dir, pen) = pen();
+        pen.take().unwrap().engine.sync_job(NOW_US, false);
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Written { is_first: true, .. }));
+        assert!(matches!(pen.try_append(&entry(2), NOW_US), Tried::Written { is_first: false, .. }));
+        assert_eq!(records(dir.path()).len(), 4, "two of the start, two of ours");
+    }
+
+    #[test]
+    fn a_pen_in_another_hand_is_not_waited_for() {
+        let (dir, pen) = pen();
+        let held = pen.take().unwrap();
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Declined));
+        drop(held);
+        assert_eq!(records(dir.path()).len(), 2);
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Written { .. }));
+    }
+
+    #[test]
+    fn what_takes_more_than_one_write_is_left_to_the_thread() {
+        let (_dir, pen) = pen();
+        let ada = pen.take().unwrap().engine.identity().pseudonyms.subject("ada");
+        let named = Entry::new(closed(1), Some(ada)).unwrap();
+        assert!(matches!(pen.try_append(&named, NOW_US), Tried::Declined), "her name is to be sealed first");
+        pen.take().unwrap().engine.append(&[&named], NOW_US).pop().unwrap().unwrap();
+        assert!(matches!(pen.try_append(&named, NOW_US), Tried::Written { .. }));
+        let later = NOW_US + i64::try_from(Settings::default().segment_age.as_micros()).unwrap();
+        assert!(matches!(pen.try_append(&entry(2), later), Tried::Declined), "a segment is to be begun");
+    }
+
+    #[test]
+    fn a_slow_disk_is_left_to_the_thread_for_a_while() {
+        let (_dir, pen) = pen();
+        pen.take().unwrap().rests_until = Some(Instant::now() + Duration::from_hours(1));
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Declined));
+        pen.take().unwrap().rests_until = Some(Instant::now());
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Written { .. }));
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_end_or_behind_a_dead_holder() {
+        let (dir, pen) = pen();
+        pen.take().unwrap().is_closed = true;
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Closed));
+        pen.take().unwrap().is_closed = false;
+        let died = std::thread::scope(|scope| {
+            let holder = scope.spawn(|| {
+                let _held = pen.take().unwrap();
+                panic!("dies with the pen in its hand");
+            });
+            holder.join().is_err()
+        });
+        assert!(died && pen.take().is_none());
+        assert!(matches!(pen.try_append(&entry(1), NOW_US), Tried::Closed));
+        assert_eq!(records(dir.path()).len(), 2);
+    }
+}

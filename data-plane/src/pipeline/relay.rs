@@ -27,6 +27,10 @@ const TAIL: Duration = Duration::from_secs(1);
 const GATHER_CHUNKS: usize = 16;
 const GATHER_BYTES: usize = 16 * 1024;
 
+/// How often hyper's HTTP/1 polls a body that is not ready before it leaves the turn to others: once before it flushes,
+/// once after.
+const POLLS_IN_A_TURN: u8 = 2;
+
 struct Relay {
     exchange: Exchange,
     /// What has come and was not passed on yet, and how it ends where that is known.
@@ -193,9 +197,9 @@ async fn chunk(upstream: &mut reqwest::Body) -> Result<Option<Bytes>, UpstreamFa
 }
 
 /// The next chunk if it has come already. The upstream's connection is a task of this thread that was woken when the
-/// chunk before was taken: it has its turn once, to pass on what it holds.
+/// chunk before was taken: it has its turn, to pass on what it holds, before this has its next.
 async fn at_hand(upstream: &mut reqwest::Body) -> Option<Result<Option<Bytes>, UpstreamFault>> {
-    let mut had_its_turn = false;
+    let mut asked = 0;
     poll_fn(|cx| {
         loop {
             return match Pin::new(&mut *upstream).poll_frame(cx) {
@@ -205,9 +209,9 @@ async fn at_hand(upstream: &mut reqwest::Body) -> Option<Result<Option<Bytes>, U
                     Ok(data) if !data.is_empty() => Poll::Ready(Some(Ok(Some(data)))),
                     _ => continue,
                 },
-                Poll::Pending if had_its_turn => Poll::Ready(None),
+                Poll::Pending if asked == POLLS_IN_A_TURN => Poll::Ready(None),
                 Poll::Pending => {
-                    had_its_turn = true;
+                    asked += 1;
                     cx.waker().wake_by_ref();
                     Poll::Pending
                 }
@@ -221,4 +225,54 @@ async fn drain(mut upstream: reqwest::Body) {
     let to_the_end = async { while let Some(Ok(_)) = upstream.frame().await {} };
     // Whatever an upstream sends behind its answer is not waited for.
     let _ = tokio::time::timeout(TAIL, to_the_end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn text(chunk: &'static str) -> Result<Bytes, std::io::Error> {
+        Ok(Bytes::from_static(chunk.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn chunks_that_are_there_are_taken_and_none_is_waited_for() {
+        let held = stream::iter([text("a"), text("b")]).chain(stream::pending());
+        let mut upstream = reqwest::Body::wrap_stream(held);
+        for expected in ["a", "b"] {
+            assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), expected);
+        }
+        assert!(at_hand(&mut upstream).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_that_is_there_is_seen() {
+        let mut upstream = reqwest::Body::wrap_stream(stream::iter([text("a")]));
+        assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), "a");
+        assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_more_when_it_has_its_turn_is_heard() {
+        let (sender, receiver) = mpsc::channel(1);
+        let feeding = tokio_util::task::TaskTracker::new().spawn(async move {
+            for chunk in ["a", "b", "c"] {
+                sender.send(text(chunk)).await.unwrap();
+            }
+            sender.closed().await;
+        });
+        let receiving =
+            stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+        let mut upstream = reqwest::Body::wrap_stream(Box::pin(receiving));
+        assert_eq!(chunk(&mut upstream).await.unwrap().unwrap(), "a");
+        for expected in ["b", "c"] {
+            assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), expected);
+        }
+        assert!(at_hand(&mut upstream).await.is_none());
+        drop(upstream);
+        feeding.await.unwrap();
+    }
 }
