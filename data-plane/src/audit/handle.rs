@@ -1,6 +1,7 @@
 //! The side that requests see.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 
 use jiff::Timestamp;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) sender: Sender<Message>,
     /// The bound of the queue: the channel itself has none, each message holds one of these.
     pub(crate) room: Arc<Semaphore>,
+    /// `best_effort` records that are queued: their callers have gone on, and may have more to say.
+    pub(crate) unwaited: Arc<AtomicUsize>,
     pub(crate) metrics: Arc<AuditMetrics>,
     pub(crate) identity: Identity,
     pub(crate) epoch: Epoch,
@@ -65,6 +68,23 @@ pub(crate) struct Append {
     pub(crate) reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
     /// Given back when the writer is done with it.
     pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _unwaited: Option<Unwaited>,
+}
+
+/// A queued record that nobody waits for, counted until the writer is done with it.
+pub(crate) struct Unwaited(Arc<AtomicUsize>);
+
+impl Unwaited {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Unwaited {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What the engine needs of a record.
@@ -221,10 +241,10 @@ impl AuditHandle {
 }
 
 impl Shared {
-    /// Writes `entry` on this thread, where nobody is before it and one quick write is all that it takes.
+    /// Writes `entry` on this thread, where nobody else is writing and one quick write is all that it takes.
     fn write_here(&self, entry: &Entry) -> Option<Result<Receipt, AppendError>> {
-        // Each queued or parked append holds a permit until it is written.
-        if self.room.available_permits() < self.settings.queue_records {
+        // Whoever waits for a record gives the next of its request only then: it can't overtake. Others can.
+        if self.unwaited.load(Ordering::Acquire) > 0 {
             return None;
         }
         match self.pen.try_append(entry, Timestamp::now().as_microsecond()) {
@@ -250,7 +270,7 @@ impl Shared {
                 .map_err(|_| AppendError::Closed)?,
         };
         let (reply, answer) = oneshot::channel();
-        let append = Append { entry, durability, deadline, reply: Some(reply), _room: room };
+        let append = Append { entry, durability, deadline, reply: Some(reply), _room: room, _unwaited: None };
         self.sender.send(Message::Append(append)).map_err(|_| AppendError::Closed)?;
         let answer = timeout_at(deadline + self.settings.disk_wait, answer);
         answer.await.map_err(|_| AppendError::Stalled)?.map_err(|_| AppendError::Closed)?
@@ -263,7 +283,14 @@ impl Shared {
             Err(TryAcquireError::Closed) => return self.drop_one(DropReason::ShuttingDown),
         };
         let deadline = Instant::now() + self.settings.full_wait;
-        let append = Append { entry, durability: Durability::BestEffort, deadline, reply: None, _room: room };
+        let append = Append {
+            entry,
+            durability: Durability::BestEffort,
+            deadline,
+            reply: None,
+            _room: room,
+            _unwaited: Some(Unwaited::new(&self.unwaited)),
+        };
         if self.sender.send(Message::Append(append)).is_err() {
             return self.drop_one(DropReason::ShuttingDown);
         }

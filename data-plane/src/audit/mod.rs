@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - **One pen.** Sequence, previous hash and files are one value that one writer at a time holds: a request that
-//!   finds nobody before it, or the writer's thread, to which all others talk through a queue with a bound. No
+//!   finds nobody writing, or the writer's thread, to which all others talk through a queue with a bound. No
 //!   request waits for a lock; see `pen`.
 //! - **An acknowledgement is a promise.** `sync`: fdatasync has returned. `block`: write(2) has returned, so the
 //!   record survives a kill -9 of the gateway, and an fsync follows within

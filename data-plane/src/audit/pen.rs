@@ -3,7 +3,8 @@
 //! A hand-over to the writer's thread and back costs two wake-ups, many times the write itself, and a request makes
 //! it twice. So an append that finds nobody before it writes where it stands, and everything else goes to the thread:
 //! what finds the pen in another hand, what asks for more than one quick write (a new segment, a new name), `sync`
-//! and `best_effort`, and all that comes while anything is queued, so that nothing is overtaken.
+//! and `best_effort`, and all that comes while anything of `best_effort` is queued, so that no end of a request
+//! overtakes its beginning.
 //!
 //! Why this lock is no trap: it is never waited for on a worker (`try_lock`, a few times) and never held across an await. A disk
 //! that stops answering holds up the one worker that was writing; the others find the pen taken, queue, and get their

@@ -103,6 +103,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
         pen: pen.clone(),
         sender: sender.clone(),
         room: room.clone(),
+        unwaited: Arc::default(),
         metrics: metrics.clone(),
         identity,
         epoch,
