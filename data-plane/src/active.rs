@@ -16,7 +16,7 @@ use kt_policy::{
 };
 use reqwest::Url;
 
-use crate::secrets::Secret;
+use crate::{secrets::Secret, upstream::client::Client};
 
 /// The pack in force.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(crate) struct AuditPlan {
 pub(crate) struct TargetRuntime {
     pub(crate) id: Arc<str>,
     pub(crate) model: Arc<str>,
-    pub(crate) client: reqwest::Client,
+    pub(crate) client: Client,
     /// By endpoint, in the order of [`slot`].
     pub(crate) urls: [Url; 4],
     /// Absent when the pack names none.
