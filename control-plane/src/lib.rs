@@ -8,6 +8,7 @@
 //!
 //! No correctness rests on a leader: all replicas over one store are equal.
 
+mod admission;
 pub mod auth;
 mod backoff;
 pub mod bodies;
