@@ -8,6 +8,7 @@
 //!
 //! No correctness rests on a leader: all replicas over one store are equal.
 
+pub mod delivery;
 pub mod paths;
 pub mod state;
 pub mod store;

@@ -1,0 +1,6 @@
+//! Delivery to the gateways.
+
+mod admission;
+mod offer;
+mod outbox;
+mod session;
