@@ -4,3 +4,4 @@ mod admission;
 mod offer;
 mod outbox;
 mod session;
+mod status;
