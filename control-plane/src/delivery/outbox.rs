@@ -60,6 +60,15 @@ impl Outbox {
         }
     }
 
+    /// Whether anything waits that [`Self::take`] would give.
+    pub(crate) fn has(&self, free: impl Fn(Document) -> bool) -> bool {
+        self.welcome.is_some()
+            || (self.key_set.is_some() && free(Document::KeySet))
+            || (self.assignment.is_some() && free(Document::Assignment))
+            || self.drain.is_some()
+            || self.heartbeat.is_some()
+    }
+
     /// The next message, if any waits. An offer of a document that is not `free` stays, and may still be replaced.
     pub(crate) fn take(&mut self, free: impl Fn(Document) -> bool) -> Option<Outgoing> {
         use v1::server_message::Message;

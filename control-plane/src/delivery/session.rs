@@ -201,9 +201,9 @@ impl Session {
         self.consider_both();
     }
 
-    /// The store was read again, as [`Self::needs_refresh`] asked for. Gives the highest generation of an assignment
+    /// The store was read again, as [`Self::needs_refresh`] asked for. Gives generation and digest of the assignment
     /// that the gateway shows and the store does not have.
-    pub(crate) fn refreshed(&mut self, wanted: Arc<Wanted>) -> Option<u64> {
+    pub(crate) fn refreshed(&mut self, wanted: Arc<Wanted>) -> Option<(u64, Digest)> {
         self.want(wanted);
         for document in Document::BOTH {
             let track = self.track(document);
@@ -212,7 +212,7 @@ impl Session {
             }
         }
         match self.assignment.standing {
-            Standing::Ahead { .. } => self.assignment.held.map(|held| held.generation),
+            Standing::Ahead { .. } => self.assignment.held.map(|held| (held.generation, held.digest)),
             _ => None,
         }
     }
@@ -349,15 +349,26 @@ impl Session {
         at
     }
 
+    /// Whether [`Self::next`] has a message.
+    pub(crate) fn has_mail(&self, now: Now) -> bool {
+        self.outbox.has(self.free(now))
+    }
+
+    /// The documents of which nothing is under way.
+    fn free(&self, now: Now) -> impl Fn(Document) -> bool + Copy + use<> {
+        let is_free =
+            |track: &Track| track.awaiting.is_none_or(|asked| now.at >= asked.since + self.timing.patience);
+        let (assignment, key_set) = (is_free(&self.assignment), is_free(&self.key_set));
+        move |document| match document {
+            Document::Assignment => assignment,
+            Document::KeySet => key_set,
+        }
+    }
+
     /// The next message to send, if any.
     pub(crate) fn next(&mut self, now: Now) -> Option<Outgoing> {
-        let patience = self.timing.patience;
-        let is_free = |track: &Track| track.awaiting.is_none_or(|asked| now.at >= asked.since + patience);
-        let (keys, assignment) = (is_free(&self.key_set), is_free(&self.assignment));
-        let outgoing = self.outbox.take(|document| match document {
-            Document::Assignment => assignment,
-            Document::KeySet => keys,
-        })?;
+        let free = self.free(now);
+        let outgoing = self.outbox.take(free)?;
         if let Outgoing::Offer(offer) = &outgoing {
             let track = self.track(offer.document);
             track.standing = Standing::Offered(offer.digest);

@@ -176,7 +176,7 @@ async fn worker_never_takes_lower_generation() {
 
     // The store was restored: also what it reads afresh is lower. Nothing is sent, and it is said.
     let mut stream = Stream::open(v1::Hello { assignment: Some(held(&three)), ..hello() }, &lagging);
-    assert_eq!(stream.session.refreshed(Arc::clone(&lagging)), Some(3));
+    assert_eq!(stream.session.refreshed(Arc::clone(&lagging)), Some((3, three.digest)));
     assert!(!stream.session.needs_refresh() && stream.offers().is_empty());
     let two = testing::assignment(2, "b");
     stream.session.want(testing::wanted(Some(&two), None));
@@ -193,7 +193,7 @@ async fn the_same_generation_with_another_digest_is_never_sent() {
     let (ours, theirs) = (testing::assignment(2, "ours"), testing::assignment(2, "theirs"));
     let wanted = testing::wanted(Some(&ours), None);
     let mut stream = Stream::open(v1::Hello { assignment: Some(held(&theirs)), ..hello() }, &wanted);
-    assert_eq!(stream.session.refreshed(wanted), Some(2));
+    assert_eq!(stream.session.refreshed(wanted), Some((2, theirs.digest)));
     assert!(stream.offers().is_empty());
 }
 
@@ -203,7 +203,7 @@ async fn a_gateway_with_a_document_of_an_empty_fleet_is_ahead() {
     let nothing = testing::wanted(None, None);
     let mut stream = Stream::open(v1::Hello { assignment: Some(held(&five)), ..hello() }, &nothing);
     assert!(stream.session.needs_refresh());
-    assert_eq!(stream.session.refreshed(nothing), Some(5));
+    assert_eq!(stream.session.refreshed(nothing), Some((5, five.digest)));
 }
 
 #[tokio::test(start_paused = true)]
