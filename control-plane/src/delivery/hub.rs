@@ -216,8 +216,8 @@ impl Hub {
                 self.refresh();
             }
             Event::MayFetch { fleet, digest, answer } => {
-                let _ = answer
-                    .send(self.fleets.get(&fleet).is_some_and(|desk| desk.recent.contains(&digest)));
+                let _ =
+                    answer.send(self.fleets.get(&fleet).is_some_and(|desk| desk.recent.contains(&digest)));
             }
             Event::Status { fleet, answer } => {
                 let _ = answer.send(self.status(&fleet));
@@ -354,12 +354,7 @@ impl Hub {
 
 impl FleetDesk {
     fn new() -> Self {
-        Self {
-            feed: watch::Sender::default(),
-            recent: VecDeque::new(),
-            viewers: None,
-            is_changed: true,
-        }
+        Self { feed: watch::Sender::default(), recent: VecDeque::new(), viewers: None, is_changed: true }
     }
 
     fn wanted(&self) -> Arc<Wanted> {

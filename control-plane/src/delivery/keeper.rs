@@ -132,10 +132,7 @@ impl Keeper {
                 seen_us: now_us(),
             };
             let commit = Commit {
-                preconditions: vec![
-                    unchanged(&head_key, head.as_ref()),
-                    unchanged(&mark_key, mark.as_ref()),
-                ],
+                preconditions: vec![unchanged(&head_key, head.as_ref()), unchanged(&mark_key, mark.as_ref())],
                 writes: vec![Write::Put(mark_key.clone(), divergence.encode_to_vec().into())],
             };
             if let Committed::Done(_) = self.commit(commit).await? {
@@ -214,8 +211,7 @@ pub(crate) async fn write_record(
         if bytes.is_empty() {
             continue;
         }
-        let commit =
-            Commit { writes: vec![Write::PutEphemeral(key.clone(), bytes)], ..Commit::default() };
+        let commit = Commit { writes: vec![Write::PutEphemeral(key.clone(), bytes)], ..Commit::default() };
         if let Err(error) =
             timeout(STORE_TIMEOUT, store.commit(commit)).await.unwrap_or_else(|_| Err(too_slow()))
         {

@@ -41,13 +41,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{metrics::DeliveryMetrics, service::DeliveryServer};
 use self::{
     admission::Gate,
     hub::{Event, Hub},
     keeper::{Chore, Keeper},
     session::{Now, Timing},
 };
+pub use self::{metrics::DeliveryMetrics, service::DeliveryServer};
 use crate::{bodies::Bodies, mirror::Mirror, store::Store};
 
 /// How delivery behaves.
@@ -156,8 +156,7 @@ impl Delivery {
         let (chores, to_do) = mpsc::channel(CHORES);
         let (record, recorded) = watch::channel(Bytes::new());
         let (connected_writer, connected) = watch::channel(0);
-        let hub =
-            Hub::new(mirror.clone(), Arc::clone(&replica), options.silence, record, connected_writer);
+        let hub = Hub::new(mirror.clone(), Arc::clone(&replica), options.silence, record, connected_writer);
         tasks.spawn(hub.run(told, stop.clone()));
         tasks.spawn(Keeper::new(Arc::clone(&store)).run(to_do, options.key_use, stop.clone()));
         tasks.spawn(keeper::write_record(store, replica, recorded, stop.clone()));
@@ -210,9 +209,8 @@ impl Delivery {
         fleet: &str,
     ) -> Result<Option<impl Stream<Item = v1::FleetStatus> + Send + use<>>, Refusal> {
         let watched = self.0.ask(|answer| Event::Watch { fleet: fleet.into(), answer }).await?;
-        Ok(watched.map(|watched| {
-            tokio_stream::wrappers::WatchStream::new(watched).map(|status| (*status).clone())
-        }))
+        Ok(watched
+            .map(|watched| tokio_stream::wrappers::WatchStream::new(watched).map(|status| (*status).clone())))
     }
 
     /// How many gateways are connected to this replica.

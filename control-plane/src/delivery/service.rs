@@ -147,9 +147,9 @@ impl tonic::server::ServerStreamingService<v1::FetchPackRequest> for FetchPack {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let caller = caller(&shared, request.metadata())?;
-            let digest = <[u8; 32]>::try_from(&*request.get_ref().digest).map(Digest).map_err(|_| {
-                Refusal::new(Code::ArgumentInvalid, "`digest` of FetchPack has not 32 bytes")
-            })?;
+            let digest = <[u8; 32]>::try_from(&*request.get_ref().digest)
+                .map(Digest)
+                .map_err(|_| Refusal::new(Code::ArgumentInvalid, "`digest` of FetchPack has not 32 bytes"))?;
             may_fetch(&shared, &caller, digest).await?;
             let source = shared.bodies.get(digest).await?;
             let turn = turn(&shared, source.len()).await?;

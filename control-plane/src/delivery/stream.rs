@@ -87,11 +87,8 @@ pub(super) async fn run(
     let mut run = Run::new(&shared, &caller, &greeting, contact_us, admitted);
     let end = run.until_end(&mut inbound, &out).await;
     shared.metrics.ended(&end);
-    let leave = Event::Leave {
-        fleet: Arc::clone(&caller.fleet),
-        gateway: Arc::clone(&greeting.gateway_id),
-        session,
-    };
+    let leave =
+        Event::Leave { fleet: Arc::clone(&caller.fleet), gateway: Arc::clone(&greeting.gateway_id), session };
     shared.tell(leave).await;
     let last = match end {
         End::Gone | End::Stuck => return,
@@ -238,10 +235,8 @@ impl<'a> Run<'a> {
             let has_mail = self.session.has_mail(now());
             self.stuck_since = if has_mail { self.stuck_since.or(Some(Instant::now())) } else { None };
             let stuck_at = self.stuck_since.map(|since| since + self.shared.options.send);
-            let wakes_at = [stuck_at, self.refresh_at]
-                .into_iter()
-                .flatten()
-                .fold(self.session.wakes_at(), Instant::min);
+            let wakes_at =
+                [stuck_at, self.refresh_at].into_iter().flatten().fold(self.session.wakes_at(), Instant::min);
             tokio::select! {
                 () = self.shared.cut.cancelled() => return End::Drained,
                 _ = &mut self.replaced => return End::Replaced,
