@@ -18,7 +18,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use crate::{
     paths,
     registry::errors::{refused, store_refused},
-    store::{Commit, Committed, Entry, MAX_VALUE_BYTES, Precondition, Store, Write},
+    store::{Commit, Committed, Entry, MAX_VALUE_BYTES, Precondition, Store, StoreError, Write},
 };
 
 /// The largest source, in bytes.
@@ -79,7 +79,8 @@ impl Bodies {
             return Ok(source);
         }
         // Never closed.
-        let _turn = self.reads.acquire().await.map_err(|_| refused(Code::NotReady, "the control plane stops"))?;
+        let _turn =
+            self.reads.acquire().await.map_err(|_| refused(Code::NotReady, "the control plane stops"))?;
         if let Some(source) = self.cached(&digest) {
             return Ok(source);
         }
@@ -102,8 +103,7 @@ impl Bodies {
     /// `pack_too_large`, or that the store does not answer or has no room.
     pub async fn put(&self, source: Bytes) -> Result<(Digest, Stored), Refusal> {
         if source.len() > MAX_SOURCE_BYTES {
-            let message =
-                format!("the pack has {} bytes; a pack may have {MAX_SOURCE_BYTES}", source.len());
+            let message = format!("the pack has {} bytes; a pack may have {MAX_SOURCE_BYTES}", source.len());
             return Err(refused(Code::PackTooLarge, message));
         }
         let digest = Digest::of(&source);
@@ -156,7 +156,7 @@ impl Bodies {
     async fn commit(&self, preconditions: Vec<Precondition>, writes: Vec<Write>) -> Result<bool, Refusal> {
         match timeout(WRITE_TIMEOUT, self.store.commit(Commit { preconditions, writes })).await {
             Ok(Ok(Committed::Done(_))) => Ok(true),
-            Ok(Ok(Committed::Conflict) | Err(crate::store::StoreError::OutcomeUnknown(_))) | Err(_) => Ok(false),
+            Ok(Ok(Committed::Conflict) | Err(StoreError::OutcomeUnknown(_))) | Err(_) => Ok(false),
             Ok(Err(error)) => Err(store_refused(&error)),
         }
     }
@@ -222,20 +222,20 @@ async fn unpack(pieces: &[Entry], digest: &Digest) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::Memory;
+    use crate::store::scripted::Scripted;
 
     fn source(lines: u32) -> Bytes {
         // Random enough to need several pieces.
         (0..lines).map(|line| format!("{}\n", Digest::of(&line.to_be_bytes()))).collect::<String>().into()
     }
 
-    fn bodies(store: &Arc<Memory>, cache_bytes: usize) -> Bodies {
+    fn bodies(store: &Arc<Scripted>, cache_bytes: usize) -> Bodies {
         Bodies::new(Arc::clone(store) as Arc<dyn Store>, cache_bytes)
     }
 
     #[tokio::test]
     async fn a_source_of_many_pieces_comes_back_byte_for_byte() {
-        let store = Arc::new(Memory::default());
+        let store = Arc::new(Scripted::new());
         let source = source(60_000);
         let (digest, stored) = bodies(&store, 0).put(source.clone()).await.unwrap();
         assert!(stored.pieces >= 3, "{stored:?}");
@@ -248,11 +248,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_changed_piece_is_refused_and_repaired_by_the_next_upload() {
-        let store = Arc::new(Memory::default());
+        let store = Arc::new(Scripted::new());
         let source = source(60_000);
         let (digest, _) = bodies(&store, 0).put(source.clone()).await.unwrap();
         let key = paths::body(&digest, 1);
-        let broken = Commit { writes: vec![Write::Put(key, Bytes::from_static(b"broken"))], ..Commit::default() };
+        let broken =
+            Commit { writes: vec![Write::Put(key, Bytes::from_static(b"broken"))], ..Commit::default() };
         store.commit(broken).await.unwrap();
         let refusal = bodies(&store, 0).get(digest).await.unwrap_err();
         assert_eq!(refusal.code, Code::StoreCorrupt);
@@ -262,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_upload_that_was_cut_off_is_completed_and_leftovers_go() {
-        let store = Arc::new(Memory::default());
+        let store = Arc::new(Scripted::new());
         let source = source(60_000);
         let (digest, stored) = bodies(&store, 0).put(source.clone()).await.unwrap();
         for (piece, write) in [
@@ -278,24 +279,27 @@ mod tests {
 
     #[tokio::test]
     async fn the_cache_serves_while_the_store_is_away_and_stays_within_its_bytes() {
-        let store = Arc::new(Memory::default());
-        let (one, two) = (source(100), source(101));
-        let bodies = bodies(&store, one.len() + 10);
+        let store = Arc::new(Scripted::new());
+        let (one, two, huge) = (source(100), source(101), source(200));
+        let bodies = bodies(&store, two.len() + 10);
         let (first, _) = bodies.put(one.clone()).await.unwrap();
-        store.set_away(true);
-        assert_eq!(bodies.get(first).await.unwrap(), one);
-        store.set_away(false);
-        let (second, _) = bodies.put(two).await.unwrap();
-        store.set_away(true);
-        assert_eq!(bodies.get(first).await.unwrap_err().code, Code::StoreUnavailable);
-        // Larger than the cache.
-        assert_eq!(bodies.get(second).await.unwrap_err().code, Code::StoreUnavailable);
+        store.refuse(StoreError::Unavailable("away".to_owned()));
+        assert!(bodies.get(first).await.unwrap() == one);
+        store.accept();
+        let (second, _) = bodies.put(two.clone()).await.unwrap();
+        let (third, _) = bodies.put(huge).await.unwrap();
+        store.refuse(StoreError::Unavailable("away".to_owned()));
+        assert!(bodies.get(second).await.unwrap() == two);
+        for (why, digest) in [("pushed out", first), ("larger than the cache", third)] {
+            let code = bodies.get(digest).await.map(drop).map_err(|refusal| refusal.code);
+            assert_eq!(code, Err(Code::StoreUnavailable), "{why}");
+        }
     }
 
     #[tokio::test]
     async fn a_source_over_the_limit_is_refused_before_the_store_is_asked() {
-        let store = Arc::new(Memory::default());
-        store.set_away(true);
+        let store = Arc::new(Scripted::new());
+        store.refuse(StoreError::Unavailable("away".to_owned()));
         let refusal = bodies(&store, 0).put(vec![b' '; MAX_SOURCE_BYTES + 1].into()).await.unwrap_err();
         assert_eq!(refusal.code, Code::PackTooLarge);
     }

@@ -8,7 +8,15 @@
 //!
 //! No correctness rests on a leader: all replicas over one store are equal.
 
+pub mod auth;
+mod backoff;
+pub mod bodies;
 pub mod delivery;
+#[cfg(test)]
+mod descriptors;
+pub mod metrics;
+pub mod mirror;
 pub mod paths;
+mod registry;
 pub mod state;
 pub mod store;

@@ -148,10 +148,11 @@ enum Standing {
 // === impl Session ===
 
 impl Session {
-    /// Takes a Hello. `jitter` is a random number from 0 to 1.
+    /// Takes a Hello. `refusals` are what is known of earlier ones; `jitter` is a random number from 0 to 1.
     pub(crate) fn open(
         greeting: &Greeting,
         features: Arc<Features>,
+        refusals: Vec<Arc<v1::gateway_status::Refusal>>,
         wanted: Arc<Wanted>,
         timing: Timing,
         jitter: f64,
@@ -177,6 +178,10 @@ impl Session {
             is_report_due: true,
         };
         session.rejected.truncate(MAX_REJECTED);
+        for refusal in refusals {
+            let document = if refusal.is_key_set { Document::KeySet } else { Document::Assignment };
+            session.track(document).refusal = Some(refusal);
+        }
         session.consider_both();
         session
     }
@@ -425,7 +430,8 @@ impl Session {
         };
         let track = self.track(document);
         track.standing = next;
-        if track.refusal.as_deref().is_some_and(is_moot) {
+        let is_refused = matches!(next, Standing::Refused(_));
+        if track.refusal.as_deref().is_some_and(|refusal| !is_refused || is_moot(refusal)) {
             track.refusal = None;
             self.is_report_due = true;
         }

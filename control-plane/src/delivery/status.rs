@@ -98,6 +98,8 @@ pub(crate) struct Joined {
     pub(crate) features: Arc<Features>,
     /// Refused by the same process on an earlier stream.
     pub(crate) rejected: Vec<Digest>,
+    /// What is known of its refusals, also those of an earlier process, for the reasons.
+    pub(crate) refusals: Vec<Arc<v1::gateway_status::Refusal>>,
 }
 
 // === impl Roster ===
@@ -118,6 +120,7 @@ impl Roster {
             .filter(|before| before.process_id == greeting.process_id)
             .map(|before| before.refused().collect())
             .unwrap_or_default();
+        let refusals = before.as_ref().map(|before| before.refusals().cloned().collect()).unwrap_or_default();
         let report = Report {
             assignment: greeting.assignment,
             key_set: greeting.key_set,
@@ -139,7 +142,7 @@ impl Roster {
             last_applied_us,
         };
         members.gateways.insert(Arc::clone(&greeting.gateway_id), member);
-        Joined { features, rejected }
+        Joined { features, rejected, refusals }
     }
 
     fn features(&mut self, names: &[String]) -> Arc<Features> {
@@ -354,11 +357,13 @@ impl Roster {
 // === impl Member ===
 
 impl Member {
+    fn refusals(&self) -> impl Iterator<Item = &Arc<v1::gateway_status::Refusal>> {
+        [&self.report.assignment_refusal, &self.report.key_set_refusal].into_iter().flatten()
+    }
+
     /// What it has refused for good; what it could not fetch it may try again.
     fn refused(&self) -> impl Iterator<Item = Digest> + '_ {
-        [&self.report.assignment_refusal, &self.report.key_set_refusal]
-            .into_iter()
-            .flatten()
+        self.refusals()
             .filter(|refusal| !matches!(refusal.stage(), v1::Stage::Fetch | v1::Stage::Unspecified))
             .filter(|refusal| refusal.reasons.iter().all(|reason| reason.code != "feature_missing"))
             .filter_map(|refusal| <[u8; 32]>::try_from(&*refusal.digest).ok())

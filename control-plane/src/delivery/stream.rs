@@ -200,6 +200,7 @@ impl<'a> Run<'a> {
         let mut session = Session::open(
             &greeting_with_memory,
             joined.features,
+            joined.refusals,
             Arc::clone(&heard.wanted),
             shared.timing(),
             jitter(),

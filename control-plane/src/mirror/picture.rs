@@ -119,9 +119,8 @@ impl Picture {
     /// Keys that a snapshot should still have if they were not deleted unseen.
     fn stale(&self, snapshot: &Snapshot) -> Vec<Arc<str>> {
         let present: BTreeSet<&str> = snapshot.entries.iter().map(|entry| &*entry.key).collect();
-        let is_stale = |key: &str, known: &Known| {
-            known.modified <= snapshot.revision && !present.contains(key)
-        };
+        let is_stale =
+            |key: &str, known: &Known| known.modified <= snapshot.revision && !present.contains(key);
         let stale = self.known.iter().filter(|(key, known)| is_stale(key, known));
         stale.map(|(key, _)| Arc::clone(key)).collect()
     }
@@ -163,7 +162,8 @@ impl Picture {
             None => {}
             Some(StateKey::PackVersion { name, version }) => {
                 let record = store::PackVersionRecord::decode(value.clone())?;
-                let of = record.version.as_ref().and_then(|version| version.pack.as_ref()).ok_or(Unreadable)?;
+                let of =
+                    record.version.as_ref().and_then(|version| version.pack.as_ref()).ok_or(Unreadable)?;
                 let digest = digest(&of.digest)?;
                 let semver = semver::Version::parse(&of.version).map_err(|_| Unreadable)?;
                 let pack = PackVersion { record, digest, version: semver };

@@ -37,7 +37,7 @@ impl Stream {
         let greeting = Greeting::read(message, "default").unwrap();
         let features = Arc::new(Features::new(&greeting.features));
         let now = Now { at: Instant::now(), us: 1_000_000 };
-        let session = Session::open(&greeting, features, Arc::clone(wanted), TIMING, 0.5, now);
+        let session = Session::open(&greeting, features, Vec::new(), Arc::clone(wanted), TIMING, 0.5, now);
         Self { session, now }
     }
 

@@ -199,8 +199,9 @@ async fn a_pack_of_another_fleet_is_not_given_out() {
     assert_eq!(refusal.code, Code::WrongFleet);
     // What was assigned a moment ago is, for whoever is still at it.
     let old = plane.publish("default", 1, b"pack: {name: old}\n").await;
-    plane.publish("default", 2, SOURCE).await;
-    replica.status_when("default", |_| replica.generation("default") == 2).await;
+    assert!(gateway.fetch(old).await.is_ok());
+    let new = plane.publish("default", 2, SOURCE).await;
+    assert!(gateway.fetch(new).await.is_ok());
     assert!(gateway.fetch(old).await.is_ok());
 }
 

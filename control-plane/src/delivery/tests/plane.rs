@@ -227,7 +227,7 @@ impl Plane {
     }
 
     async fn written(&self, key: &str) -> Bytes {
-        let mut watch = self.store.watch(key, 0);
+        let mut watch = self.store.watch(key, self.store.revision());
         let written = async {
             loop {
                 if let Some(entry) = self.store.get(key).await.unwrap() {
