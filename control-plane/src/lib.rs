@@ -12,6 +12,7 @@ mod admission;
 pub mod auth;
 mod backoff;
 pub mod bodies;
+pub mod delivery;
 #[cfg(test)]
 mod descriptors;
 pub mod metrics;
