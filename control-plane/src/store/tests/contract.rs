@@ -135,13 +135,6 @@ async fn changes_until(watch: &mut Watch, last: Revision) -> Vec<Change> {
     }
 }
 
-fn modified(change: &Change) -> Revision {
-    match change {
-        Change::Put(entry) => entry.modified,
-        Change::Delete { modified, .. } => *modified,
-    }
-}
-
 // === The checks ===
 
 pub(super) async fn a_key_is_created_once(at: Place) {
@@ -455,7 +448,7 @@ pub(super) async fn a_commit_is_told_whole(at: Place) {
             let (revision, changes) = next_changes(watch).await;
             let mut sizes = BTreeMap::<_, usize>::new();
             for change in &changes {
-                *sizes.entry(modified(change)).or_default() += 1;
+                *sizes.entry(change.modified()).or_default() += 1;
             }
             assert!(sizes.values().all(|size| *size == 80), "{sizes:?}");
             assert_eq!(sizes.last_key_value().unwrap().0, &revision);
@@ -486,7 +479,7 @@ pub(super) async fn a_watch_resumes_after_the_last_revision_seen(at: Place) {
     for seen in 0..10 {
         let after = if seen == 0 { start } else { revisions[seen - 1] };
         let mut watch = at.store.watch(&at.prefix, after);
-        let told: Vec<_> = changes_until(&mut watch, last).await.iter().map(modified).collect();
+        let told: Vec<_> = changes_until(&mut watch, last).await.iter().map(Change::modified).collect();
         assert_eq!(told, revisions[seen..]);
     }
 }
@@ -506,10 +499,10 @@ pub(super) async fn a_watch_from_a_load_misses_nothing_in_between(at: Place) {
             snapshot.entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
         let mut watch = at.store.watch(&at.prefix, snapshot.revision);
         let mut seen = snapshot.revision;
-        while held.get(at.key("end").as_str()).is_none() {
+        while !held.contains_key(at.key("end").as_str()) {
             let (revision, changes) = next_changes(&mut watch).await;
             for change in changes {
-                assert!(modified(&change) > seen, "nothing comes twice");
+                assert!(change.modified() > seen, "nothing comes twice");
                 if let Change::Put(entry) = change {
                     held.insert(entry.key, entry.value);
                 }

@@ -1,6 +1,8 @@
 //! The contract of [`super::Store`], held against each store.
 
 mod contract;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod scripted;
 
 use std::sync::Arc;
@@ -51,4 +53,18 @@ mod on_scripted {
     use super::*;
 
     for_each_check!(paused_tests_of, Arc::new(Scripted::new()));
+}
+
+#[cfg(feature = "etcd")]
+mod on_one_etcd {
+    use super::{etcd::open, *};
+
+    for_each_check!(tests_of, open(1));
+}
+
+#[cfg(feature = "etcd")]
+mod on_three_etcd {
+    use super::{etcd::open, *};
+
+    for_each_check!(tests_of, open(3));
 }
