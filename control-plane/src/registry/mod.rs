@@ -9,10 +9,10 @@
 pub(crate) mod assign;
 mod changes;
 pub(crate) mod errors;
-mod fleets;
+pub(crate) mod fleets;
 mod keys;
 mod names;
-mod packs;
+pub(crate) mod packs;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tokens;
