@@ -10,6 +10,7 @@ use common::{repository, run};
 
 const COMMANDS: &[&str] = &[
     "",
+    "control-plane run",
     "gateway run",
     "gateway-key create",
     "gateway-key list",

@@ -1,5 +1,7 @@
 //! `kt doctor`: what would stop a gateway on this machine, before it is started.
 
+mod control_plane;
+
 use std::{
     borrow::Cow,
     fs,
@@ -32,6 +34,10 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     gateway: GatewayArgs,
+
+    /// The stored context whose control plane is looked at; without it the current one, if any.
+    #[arg(long, value_name = "NAME", env = "KT_CONTEXT")]
+    context: Option<String>,
 }
 
 /// How a check went.
@@ -54,6 +60,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Checks everything, also what comes after a failure.
 pub(crate) fn run(format: Format, args: Args) -> Result<Exit, CliError> {
+    let context = args.context;
     let settings = args.gateway.layered()?.or_local_pack().settings()?;
     let mut checks = Vec::new();
     if let Some(pack) = check_pack(&settings, &mut checks) {
@@ -67,6 +74,7 @@ pub(crate) fn run(format: Format, args: Args) -> Result<Exit, CliError> {
     if let Some(address) = settings.admin_listen {
         check_listener("admin listener", address, &mut checks);
     }
+    control_plane::check(context.as_deref(), &mut checks);
     let failed = checks.iter().any(|check| check.status == Status::Failed);
     print(format, &checks, |out| {
         let rows = checks.iter().map(|check| {

@@ -1,24 +1,39 @@
 //! One module a command: its arguments and what it does.
 
 pub(crate) mod audit_verify;
+pub(crate) mod auth;
+pub(crate) mod changes;
 pub(crate) mod completions;
+pub(crate) mod control_plane_run;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod fleet;
 pub(crate) mod gateway_key;
 pub(crate) mod gateway_run;
+pub(crate) mod gateways;
 pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod pack;
 pub(crate) mod policy_lint;
 pub(crate) mod policy_scan;
 pub(crate) mod policy_schema;
 pub(crate) mod policy_test;
 pub(crate) mod version;
 
+mod assign;
 mod gateway_options;
+mod layers;
 mod pack_file;
+mod rollout;
+mod signals;
+mod signing;
+mod telemetry;
+mod tokens;
+mod when;
 
 use crate::{
-    args::{Audit, Cli, Command, Gateway, Policy},
+    args::{Audit, Cli, Command, ControlPlane, Gateway, Policy},
     exit::{CliError, Exit},
 };
 
@@ -27,6 +42,14 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
     let format = cli.output;
     match cli.command {
         Command::Gateway(Gateway::Run(args)) => gateway_run::run(*args),
+        Command::Gateway(Gateway::List(args)) => gateways::list(format, &args),
+        Command::Gateway(Gateway::Token(command)) => gateways::token(format, command),
+        Command::ControlPlane(ControlPlane::Run(args)) => control_plane_run::run(*args),
+        Command::Pack(command) => pack::run(format, command),
+        Command::Fleet(command) => fleet::run(format, command),
+        Command::Key(command) => key::run(format, command),
+        Command::Auth(command) => auth::run(format, command),
+        Command::Changes(command) => changes::run(format, command),
         Command::GatewayKey(command) => gateway_key::run(format, command),
         Command::Policy(Policy::Lint(args)) => policy_lint::run(format, &args),
         Command::Policy(Policy::Test(args)) => policy_test::run(format, &args),
