@@ -339,8 +339,15 @@ async fn the_age_of_a_stream_differs_by_fifteen_percent_and_ends_with_drain() {
     let now = Now { at: Instant::now(), us: 0 };
     for (jitter, expected) in [(0.0, 3060), (0.5, 3600), (1.0, 4140)] {
         let features = Arc::new(Features::new(&[]));
-        let mut session =
-            Session::open(&greeting(hello()), features, testing::wanted(None, None), TIMING, jitter, now);
+        let mut session = Session::open(
+            &greeting(hello()),
+            features,
+            Vec::new(),
+            testing::wanted(None, None),
+            TIMING,
+            jitter,
+            now,
+        );
         let ended = now.at + Duration::from_secs(expected);
         session.heard = ended;
         session.beat_at = ended + Duration::from_secs(60);
