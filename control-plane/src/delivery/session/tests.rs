@@ -378,7 +378,7 @@ fn a_hello_that_makes_no_sense_is_refused_with_its_reason() {
         (v1::Hello { gateway_id: "x".to_owned(), ..hello() }, "gateway_id"),
         (v1::Hello { process_id: String::new(), ..hello() }, "process_id"),
         (v1::Hello { rejected: vec![vec![1]], ..hello() }, "digest"),
-        (v1::Hello { features: vec![String::new(); 2000], ..hello() }, "features"),
+        (v1::Hello { features: vec![String::new(); 5000], ..hello() }, "features"),
         (
             v1::Hello {
                 assignment: Some(v1::Held { generation: u64::MAX, digest: vec![0; 32], source: 1 }),
