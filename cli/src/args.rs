@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        audit_verify, completions, doctor, events, explain, gateway_key, gateway_run, init, policy_lint,
-        policy_scan, policy_test,
+        audit_verify, auth, changes, completions, doctor, events, explain, fleet, gateway_key, gateway_run,
+        gateways, init, key, pack, policy_lint, policy_scan, policy_test,
     },
     output::Format,
 };
@@ -36,10 +36,25 @@ pub(crate) enum Command {
     /// Policy packs before they are in use.
     #[command(subcommand)]
     Policy(Policy),
+    /// Versions of packs at a control plane: publish, roll back, compare.
+    #[command(subcommand)]
+    Pack(pack::Command),
+    /// Groups of gateways: what they should enforce, and what they do.
+    #[command(subcommand)]
+    Fleet(fleet::Command),
+    /// The keys that packs and key sets are signed with.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Who you are to a control plane.
+    #[command(subcommand)]
+    Auth(auth::Command),
+    /// Who changed what at a control plane, when and why.
+    #[command(subcommand)]
+    Changes(changes::Command),
     /// Writes a first pack with tests.
     Init(init::Args),
     /// Looks at this machine and says what would stop a gateway.
-    Doctor(doctor::Args),
+    Doctor(Box<doctor::Args>),
     /// The records of an audit directory.
     #[command(subcommand)]
     Events(events::Command),
@@ -59,6 +74,14 @@ pub(crate) enum Command {
 pub(crate) enum Gateway {
     /// Serves the OpenAI API, enforces a pack, forwards to Databricks.
     Run(Box<gateway_run::Args>),
+    /// Lists the gateways that a control plane knows, and what each enforces.
+    #[command(after_help = "Examples:
+  kt gateway list
+  kt gateway list --fleet eu -o json")]
+    List(gateways::List),
+    /// The tokens that gateways connect to a control plane with.
+    #[command(subcommand)]
+    Token(gateways::TokenCommand),
 }
 
 /// Policy packs before they are in use.

@@ -175,3 +175,89 @@ fn doctor_names_what_would_stop_a_gateway() {
         checks.as_array().unwrap().iter().filter(|check| check["status"] == "failed").collect();
     assert!(failed.iter().any(|check| check["detail"].as_str().unwrap().contains("KT0501")), "{out}");
 }
+
+#[test]
+fn doctor_takes_what_a_gateway_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["init", text(dir.path())]).0, 0);
+    let pack = dir.path().join("policy-config.yaml");
+    let written = std::fs::read_to_string(&pack).unwrap().replace("env: DATABRICKS_TOKEN", "env: MY_TOKEN");
+    std::fs::write(&pack, written).unwrap();
+    let settings = dir.path().join("gateway.yaml");
+    std::fs::write(
+        &settings,
+        format!(
+            "policy_config: {}\naudit_dir: {}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nworkspace: adb-1.2\n",
+            pack.display(),
+            dir.path().join("audit").display()
+        ),
+    )
+    .unwrap();
+    let doctor = |more: &[&str]| {
+        let mut arguments = vec!["doctor", "--config", text(&settings), "-o", "json"];
+        arguments.extend(["--upstream", "*=http://127.0.0.1:1"]);
+        arguments.extend(more);
+        run(&arguments).1
+    };
+    assert!(doctor(&[]).contains("KT0502"));
+    let allowed = doctor(&["--pack-env", "MY_*"]);
+    assert!(!allowed.contains("KT0502") && allowed.contains("`MY_TOKEN` is not set"), "{allowed}");
+    let table = dir.path().join("models.yaml");
+    std::fs::write(&table, "models: 1\n").unwrap();
+    assert!(doctor(&["--model-table", text(&table)]).contains("model table"));
+}
+
+/// A copy of the audit directory that the format's tests hold to.
+fn audit_log() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(repository("audit/tests/fixtures/v1")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    dir
+}
+
+const SEGMENT: &str = "00000000000000000001.ktseg";
+
+#[test]
+fn a_list_that_leaves_out_what_it_can_not_read_says_so() {
+    let log = audit_log();
+    let list = ["events", "list", "--audit-dir", text(log.path())];
+    assert_eq!(run(&list).2, "");
+    let segment = log.path().join(SEGMENT);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (code, _, err) = run(&list);
+    assert_eq!(code, 0);
+    assert!(err.contains("hold no readable record") && err.contains("kt audit verify"), "{err}");
+}
+
+#[test]
+fn verify_says_what_a_missing_head_leaves_unproven() {
+    let log = audit_log();
+    let verify = ["audit", "verify", "--audit-dir", text(log.path())];
+    assert!(!run(&verify).1.contains("head.json"));
+    std::fs::remove_file(log.path().join("head.json")).unwrap();
+    let (code, out, _) = run(&verify);
+    assert_eq!(code, 0);
+    assert!(out.contains("no `head.json`"), "{out}");
+}
+
+#[test]
+fn verify_of_a_log_without_segments_names_no_empty_file() {
+    let log = audit_log();
+    std::fs::remove_file(log.path().join(SEGMENT)).unwrap();
+    let (code, out, _) = run(&["audit", "verify", "--audit-dir", text(log.path())]);
+    assert_eq!(code, 1);
+    assert!(out.contains("cut_tail: no segment"), "{out}");
+    assert!(!out.contains("``"), "{out}");
+}
+
+#[test]
+fn verify_of_something_else_says_what_to_do() {
+    let (code, _, err) = run(&["audit", "verify", "--audit-dir", "/nowhere"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("is not an audit directory") && err.contains("help:"), "{err}");
+}

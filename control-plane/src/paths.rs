@@ -89,6 +89,11 @@ pub(crate) fn body(digest: &kt_audit::Digest, piece: u32) -> String {
     format!("{}{piece:04}", bodies(digest))
 }
 
+/// What the tokens stand under.
+pub(crate) fn tokens() -> String {
+    format!("{STATE}tokens/")
+}
+
 /// What the assignments of a fleet stand under, oldest first.
 pub(crate) fn assignments(fleet: &str) -> String {
     format!("{ROOT}history/assignments/{fleet}/")

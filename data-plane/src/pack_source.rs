@@ -48,7 +48,7 @@ pub enum PackFault {
         error: std::io::Error,
     },
     /// The pack is not valid, or cannot be bound here.
-    #[error("the pack `{path}` has {errors} errors", errors = errors(findings))]
+    #[error("the pack `{path}` has {}", errors(findings))]
     Findings {
         /// The file.
         path: PathBuf,
@@ -88,8 +88,11 @@ pub enum PackFault {
     },
 }
 
-fn errors(findings: &[Diagnostic]) -> usize {
-    findings.iter().filter(|finding| finding.severity == kt_policy::diag::Severity::Error).count()
+fn errors(findings: &[Diagnostic]) -> String {
+    match findings.iter().filter(|finding| finding.is_error()).count() {
+        1 => "1 error".to_owned(),
+        count => format!("{count} errors"),
+    }
 }
 
 impl PackFault {
@@ -311,7 +314,7 @@ impl PackSource {
         if let Some(fault) = secret.as_ref().and_then(|secret| secret.fault()) {
             tracing::warn!(
                 target = &*target.id,
-                "Target can't be used: its credential is not there: {fault}."
+                "Target is unavailable until its credential is good: {fault}."
             );
         }
         Ok(TargetRuntime {

@@ -1,4 +1,6 @@
-//! `kt gateway-key create|list|revoke`, in the file that a gateway reads.
+//! `kt gateway-key create|list|revoke|rotate`: in the file that a gateway reads, or in the key set of a fleet.
+
+mod fleet;
 
 use std::{
     fs,
@@ -13,32 +15,80 @@ use serde::Serialize;
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, table},
+    server::ServerArgs,
 };
 
 /// The keys that clients of a gateway present.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
-    /// Makes a key and shows it once; the file holds its hash. A running gateway takes it within a second.
-    Create(Create),
-    /// Lists keys.
+    /// Makes a key and shows it once; what is kept is its hash. A running gateway takes it within a second.
+    #[command(after_help = "Examples:
+  kt gateway-key create --fleet default --user jane@example.com --team data --role analyst
+  kt gateway-key create --keys-file keys.json --user jane@example.com --role analyst --expires-in-days 90")]
+    Create(Box<Create>),
+    /// Lists keys; those of a fleet with their last use.
+    #[command(after_help = "Examples:
+  kt gateway-key list --fleet default
+  kt gateway-key list --keys-file keys.json -o json")]
     List(List),
     /// Removes a key. A running gateway refuses it within a second.
-    Revoke(Revoke),
+    #[command(after_help = "Examples:
+  kt gateway-key revoke gk_1a2b3c --fleet default --message \"laptop lost\"
+  kt gateway-key revoke gk_1a2b3c --keys-file keys.json")]
+    Revoke(Box<Revoke>),
+    /// Makes a key in place of another one of a fleet: both work until the older one ends.
+    #[command(after_help = "Examples:
+  kt gateway-key rotate gk_1a2b3c --fleet default
+  kt gateway-key rotate gk_1a2b3c --fleet default --overlap 7d --sign-key release.key")]
+    Rotate(Box<Rotate>),
 }
 
 /// Where the keys are.
 #[derive(Debug, clap::Args)]
-pub(crate) struct KeysFileArg {
+pub(crate) struct Where {
     /// The gateway keys file; made when it is not there.
-    #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_KEYS_FILE")]
-    keys_file: PathBuf,
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "KEEPTRUSTS_GATEWAY_KEYS_FILE",
+        required_unless_present = "fleet"
+    )]
+    keys_file: Option<PathBuf>,
+
+    /// The fleet whose key set it is, at the control plane; counts before a keys file in the environment.
+    #[arg(long, value_name = "FLEET")]
+    fleet: Option<String>,
+}
+
+/// Where the keys are, decided.
+enum Place<'a> {
+    File(&'a Path),
+    Fleet(&'a str),
+}
+
+// === impl Where ===
+
+impl Where {
+    fn place(&self) -> Result<Place<'_>, CliError> {
+        match (&self.fleet, &self.keys_file) {
+            (Some(_), Some(file))
+                if std::env::var_os("KEEPTRUSTS_GATEWAY_KEYS_FILE").as_deref() != Some(file.as_os_str()) =>
+            {
+                Err(CliError::usage("`--keys-file` and `--fleet` are two places for a key")
+                    .with_help("give one of them"))
+            }
+            (Some(fleet), _) => Ok(Place::Fleet(fleet)),
+            (None, Some(file)) => Ok(Place::File(file)),
+            (None, None) => Err(CliError::usage("neither `--keys-file` nor `--fleet` is given")),
+        }
+    }
 }
 
 /// Makes a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Create {
     #[command(flatten)]
-    file: KeysFileArg,
+    place: Where,
 
     /// Who it belongs to.
     #[arg(long)]
@@ -59,23 +109,54 @@ pub(crate) struct Create {
     /// Days until it expires; without it the key does not.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     expires_in_days: Option<u32>,
+
+    #[command(flatten)]
+    fleet: fleet::FleetArgs,
 }
 
 /// Lists keys.
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    file: KeysFileArg,
+    place: Where,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Removes a key.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Revoke {
     #[command(flatten)]
-    file: KeysFileArg,
+    place: Where,
 
     /// The id, as `list` shows it.
     id: String,
+
+    #[command(flatten)]
+    fleet: fleet::FleetArgs,
+}
+
+/// Replaces a key.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rotate {
+    /// The id of the older key, as `list` shows it.
+    id: String,
+
+    /// The fleet.
+    #[arg(long, value_name = "FLEET")]
+    fleet: String,
+
+    /// How long the older key still works.
+    #[arg(long, value_name = "SPAN", default_value = fleet::OVERLAP, value_parser = fleet::overlap)]
+    overlap: SignedDuration,
+
+    /// Days until the new key expires; without it the key does not.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    expires_in_days: Option<u32>,
+
+    #[command(flatten)]
+    more: fleet::FleetArgs,
 }
 
 /// A new key, the only time that it is shown.
@@ -99,20 +180,31 @@ struct Listed<'a> {
     expired: bool,
 }
 
-/// Does what was asked with the keys file.
+/// Does what was asked, in the file or for the fleet.
 pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Create(args) => create(format, args),
-        Command::List(args) => list(format, &args),
-        Command::Revoke(args) => revoke(&args),
+        Command::Create(args) => {
+            if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
+                return Err(CliError::usage(format!("`--role {role}` is empty")));
+            }
+            match args.place.place()? {
+                Place::Fleet(fleet) => fleet::create(format, fleet, &args),
+                Place::File(path) => create(format, path, &args),
+            }
+        }
+        Command::List(args) => match args.place.place()? {
+            Place::Fleet(fleet) => fleet::list(format, fleet, &args),
+            Place::File(path) => list(format, path),
+        },
+        Command::Revoke(args) => match args.place.place()? {
+            Place::Fleet(fleet) => fleet::revoke(fleet, &args),
+            Place::File(path) => revoke(path, &args.id),
+        },
+        Command::Rotate(args) => fleet::rotate(format, &args),
     }
 }
 
-fn create(format: Format, args: Create) -> Result<Exit, CliError> {
-    let path = &args.file.keys_file;
-    if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
-        return Err(CliError::usage(format!("`--role {role}` is empty")));
-    }
+fn create(format: Format, path: &Path, args: &Create) -> Result<Exit, CliError> {
     let _lock = lock(path)?;
     let mut file = read(path, Absent::Empty)?;
     let now = Timestamp::now();
@@ -120,10 +212,10 @@ fn create(format: Format, args: Create) -> Result<Exit, CliError> {
     let entry = KeyEntry {
         id: format!("gk_{}", random_hex::<6>()?),
         sha256: hex::encode(keys::hash(key.as_bytes())),
-        user: args.user,
-        team: args.team,
-        cost_center: args.cost_center,
-        roles: args.roles,
+        user: args.user.clone(),
+        team: args.team.clone(),
+        cost_center: args.cost_center.clone(),
+        roles: args.roles.clone(),
         expires: args.expires_in_days.map(|days| expiry(now, days)).transpose()?,
         created: Some(now),
     };
@@ -137,8 +229,8 @@ fn create(format: Format, args: Create) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn list(format: Format, args: &List) -> Result<Exit, CliError> {
-    let file = read(&args.file.keys_file, Absent::Error)?;
+fn list(format: Format, path: &Path) -> Result<Exit, CliError> {
+    let file = read(path, Absent::Error)?;
     let now = Timestamp::now();
     let listed: Vec<Listed<'_>> = file
         .keys
@@ -169,18 +261,17 @@ fn list(format: Format, args: &List) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn revoke(args: &Revoke) -> Result<Exit, CliError> {
-    let path = &args.file.keys_file;
+fn revoke(path: &Path, id: &str) -> Result<Exit, CliError> {
     let _lock = lock(path)?;
     let mut file = read(path, Absent::Error)?;
     let before = file.keys.len();
-    file.keys.retain(|key| key.id != args.id);
+    file.keys.retain(|key| key.id != id);
     if file.keys.len() == before {
-        return Err(CliError::failure(format!("no key `{}` in `{}`", args.id, path.display()))
+        return Err(CliError::failure(format!("no key `{id}` in `{}`", path.display()))
             .with_help("`kt gateway-key list` shows the ids"));
     }
     write(path, &file)?;
-    note(&format!("revoked `{}`", args.id));
+    note(&format!("revoked `{id}`"));
     Ok(Exit::Success)
 }
 

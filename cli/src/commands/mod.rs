@@ -1,20 +1,32 @@
 //! One module a command: its arguments and what it does.
 
 pub(crate) mod audit_verify;
+pub(crate) mod auth;
+pub(crate) mod changes;
 pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
+pub(crate) mod fleet;
 pub(crate) mod gateway_key;
 pub(crate) mod gateway_run;
+pub(crate) mod gateways;
 pub(crate) mod init;
+pub(crate) mod key;
+pub(crate) mod pack;
 pub(crate) mod policy_lint;
 pub(crate) mod policy_scan;
 pub(crate) mod policy_schema;
 pub(crate) mod policy_test;
 pub(crate) mod version;
 
+mod assign;
+mod gateway_options;
 mod pack_file;
+mod rollout;
+mod signing;
+mod tokens;
+mod when;
 
 use crate::{
     args::{Audit, Cli, Command, Gateway, Policy},
@@ -26,13 +38,20 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
     let format = cli.output;
     match cli.command {
         Command::Gateway(Gateway::Run(args)) => gateway_run::run(*args),
+        Command::Gateway(Gateway::List(args)) => gateways::list(format, &args),
+        Command::Gateway(Gateway::Token(command)) => gateways::token(format, command),
+        Command::Pack(command) => pack::run(format, command),
+        Command::Fleet(command) => fleet::run(format, command),
+        Command::Key(command) => key::run(format, command),
+        Command::Auth(command) => auth::run(format, command),
+        Command::Changes(command) => changes::run(format, command),
         Command::GatewayKey(command) => gateway_key::run(format, command),
         Command::Policy(Policy::Lint(args)) => policy_lint::run(format, &args),
         Command::Policy(Policy::Test(args)) => policy_test::run(format, &args),
         Command::Policy(Policy::Scan(args)) => policy_scan::run(&args),
         Command::Policy(Policy::Schema) => policy_schema::run(format),
         Command::Init(args) => init::run(&args),
-        Command::Doctor(args) => doctor::run(format, &args),
+        Command::Doctor(args) => doctor::run(format, *args),
         Command::Events(command) => events::run(format, command),
         Command::Audit(Audit::Verify(args)) => audit_verify::run(format, &args),
         Command::Explain(args) => explain::run(format, &args),

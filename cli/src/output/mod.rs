@@ -102,6 +102,17 @@ pub(crate) fn table<const N: usize>(
     text
 }
 
+/// Facts of one thing, a line each, every value made safe for a terminal.
+pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let facts: Vec<_> = facts.into_iter().collect();
+    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for (name, value) in facts {
+        text.push_str(&format!("{name:width$}  {}\n", clean(&value)));
+    }
+    text
+}
+
 /// A line for people on stderr.
 pub(crate) fn note(message: &str) {
     let mut err = anstream::stderr().lock();

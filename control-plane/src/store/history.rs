@@ -72,25 +72,6 @@ impl Default for Limits {
     }
 }
 
-// === impl Change ===
-
-impl Change {
-    /// The key that was changed.
-    pub fn key(&self) -> &Arc<str> {
-        match self {
-            Self::Put(entry) => &entry.key,
-            Self::Delete { key, .. } => key,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Put(entry) => entry.key.len() + entry.value.len(),
-            Self::Delete { key, .. } => key.len(),
-        }
-    }
-}
-
 // === impl History ===
 
 impl History {
@@ -127,7 +108,7 @@ impl History {
 
     /// Keeps a commit and tells nobody: as a store that loses an event.
     pub(super) fn record_silently(&mut self, revision: Revision, changes: Vec<Change>) {
-        let bytes = changes.iter().map(Change::bytes).sum();
+        let bytes = changes.iter().map(bytes).sum();
         self.bytes += bytes;
         self.commits.push_back(Recorded { revision, changes, bytes });
         while self.commits.len() > self.limits.commits || self.bytes > self.limits.bytes {
@@ -175,6 +156,13 @@ impl History {
             .collect();
         self.watchers.push(Watcher { prefix: prefix.to_owned(), events: sender, end: Arc::clone(&end) });
         Ok(Watching { backlog, events, end, current: self.current.subscribe() })
+    }
+}
+
+fn bytes(change: &Change) -> usize {
+    match change {
+        Change::Put(entry) => entry.key.len() + entry.value.len(),
+        Change::Delete { key, .. } => key.len(),
     }
 }
 

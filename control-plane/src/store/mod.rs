@@ -7,13 +7,17 @@
 //! when a store is restored.
 //!
 //! - [`embedded`]: one crash-safe file, one process;
-//! - `etcd`: many replicas over one cluster (feature `etcd`);
+//! - [`etcd`]: many replicas over one cluster (feature `etcd`);
 //! - `scripted`: a store in memory that can be told to misbehave, for tests (feature `testing`).
 
 pub mod embedded;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod history;
 #[cfg(any(test, feature = "testing"))]
 pub mod scripted;
+#[cfg(all(feature = "etcd", any(test, feature = "testing")))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -162,6 +166,26 @@ pub enum StoreError {
     /// What is stored can't be read.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
+}
+
+// === impl Change ===
+
+impl Change {
+    /// The key that was changed.
+    pub fn key(&self) -> &Arc<str> {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision that changed it.
+    pub fn modified(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.modified,
+            Self::Delete { modified, .. } => *modified,
+        }
+    }
 }
 
 // === impl Precondition, Write, Commit ===

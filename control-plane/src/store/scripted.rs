@@ -198,6 +198,19 @@ impl Scripted {
         tokio::time::timeout(limit, answers).await.is_ok_and(|answers| answers.is_ok())
     }
 
+    fn watch_now(&self, prefix: &str, after: Revision) -> Watch {
+        let mut inner = self.inner();
+        let watching = match &inner.refusal {
+            Some(refusal) => Err(WatchEnd::Lost(refusal.to_string())),
+            None => inner.history.watch(prefix, after),
+        };
+        drop(inner);
+        match watching {
+            Ok(watching) => while_it_answers(self.clone(), watching.into_stream()),
+            Err(end) => history::ended(end),
+        }
+    }
+
     async fn read<T>(&self, read: impl FnOnce(&mut Inner) -> T) -> Result<T, StoreError> {
         if !self.answers_within(HANG_DEADLINE).await {
             return Err(StoreError::Unavailable("it hangs".to_owned()));
@@ -244,21 +257,15 @@ impl Store for Scripted {
 
     fn watch(&self, prefix: &str, after: Revision) -> Watch {
         self.inner().counts.watches += 1;
+        if !*self.hanging.borrow() {
+            return self.watch_now(prefix, after);
+        }
         let (store, prefix) = (self.clone(), prefix.to_owned());
         let events = async move {
-            if !store.answers_within(SILENCE).await {
-                return history::ended(silent());
-            }
-            let watching = {
-                let mut inner = store.inner();
-                match &inner.refusal {
-                    Some(refusal) => Err(WatchEnd::Lost(refusal.to_string())),
-                    None => inner.history.watch(&prefix, after),
-                }
-            };
-            match watching {
-                Ok(watching) => while_it_answers(store, watching.into_stream()),
-                Err(end) => history::ended(end),
+            if store.answers_within(SILENCE).await {
+                store.watch_now(&prefix, after)
+            } else {
+                history::ended(silent())
             }
         };
         stream::once(events).flatten().boxed()

@@ -356,8 +356,11 @@ fn is_full(error: &io::Error) -> bool {
 fn open_database(path: &Path, starting: bool) -> Result<(Database, Identity), OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     let made = starting && make_file(path).map_err(io)?;
+    let mut builder = Builder::new();
     // Checked whole, because the engine may panic on a file that was altered.
-    let opened = Builder::new().set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true).open(path);
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    // An empty file is made into a store, but not in the place of one that was there a moment ago.
+    let opened = if starting { builder.create(path) } else { builder.open(path) };
     let database = match opened {
         Ok(database) => database,
         Err(DatabaseError::Storage(StorageError::Io(error)))

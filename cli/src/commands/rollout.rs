@@ -1,0 +1,178 @@
+//! What follows an assignment: it is shown, and waited for where that was asked.
+
+mod wait;
+
+use jiff::SignedDuration;
+use serde::Serialize;
+
+use self::wait::{End, Waited};
+use super::{assign::Assigned, when};
+use crate::{
+    exit::{CliError, Exit},
+    output::{Format, note, print, sanitize::clean, table},
+    server::{Session, view},
+};
+
+/// Whether to wait, and how long.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct WaitArgs {
+    /// Waits until every connected gateway enforces it; exits 1 with the refusals, or when the time is over.
+    #[arg(long)]
+    wait: bool,
+
+    /// How long to wait.
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = when::span)]
+    timeout: SignedDuration,
+}
+
+/// What was assigned, as data.
+#[derive(Serialize)]
+pub(super) struct Outcome {
+    /// "published", "rolled back", "recovered"
+    #[serde(skip)]
+    verb: &'static str,
+    pub(super) fleet: String,
+    pub(super) unchanged: bool,
+    pub(super) assignment: view::Assignment,
+    /// What the gateways did; absent without `--wait`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<Waited>,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    pub(super) fn new(verb: &'static str, fleet: &str, assigned: Assigned) -> Self {
+        Self {
+            verb,
+            fleet: fleet.to_owned(),
+            unchanged: assigned.is_unchanged,
+            assignment: (&assigned.assignment).into(),
+            rollout: None,
+        }
+    }
+
+    fn line(&self) -> String {
+        let packs = view::packs(&self.assignment.packs);
+        let generation = self.assignment.generation;
+        if self.unchanged {
+            return format!("{packs} is what `{}` enforces since generation {generation}", self.fleet);
+        }
+        match self.verb {
+            "published" => format!("published {packs} to `{}` as generation {generation}", self.fleet),
+            verb => format!("{verb} `{}` to {packs} as generation {generation}", self.fleet),
+        }
+    }
+}
+
+/// Shows what was assigned; waits where that was asked.
+pub(super) async fn finish(
+    session: &Session,
+    format: Format,
+    mut outcome: Outcome,
+    args: &WaitArgs,
+) -> Result<Exit, CliError> {
+    if !args.wait {
+        print(format, &outcome, |out| writeln!(out, "{}", clean(&outcome.line())))?;
+        return Ok(Exit::Success);
+    }
+    if format == Format::Table {
+        // At once: whoever stops waiting has seen what was done.
+        print(format, &(), |out| writeln!(out, "{}", clean(&outcome.line())))?;
+    }
+    let timeout = std::time::Duration::try_from(args.timeout)
+        .map_err(|_| CliError::usage("`--timeout` is no span of time"))?;
+    let waited = wait::until_applied(session, &outcome.fleet, outcome.assignment.generation, timeout).await?;
+    let exit = if waited.end == End::Applied { Exit::Success } else { Exit::Findings };
+    if format == Format::Table {
+        print(format, &(), |out| human(out, &waited))?;
+        said(&waited, &outcome, args);
+    } else {
+        outcome.rollout = Some(waited);
+        print(format, &outcome, |_| Ok(()))?;
+    }
+    Ok(exit)
+}
+
+fn human(out: &mut dyn std::io::Write, waited: &Waited) -> std::io::Result<()> {
+    let counts = waited.counts;
+    if counts.connected() > 0 {
+        writeln!(out, "{}", clean(&waited.progress()))?;
+    }
+    let refused = waited.gateways.iter().filter(|gateway| gateway.state == "rejected");
+    let mut rows = Vec::new();
+    for gateway in refused {
+        let Some(refusal) = &gateway.refusal else { continue };
+        for reason in &refusal.reasons {
+            let line = reason.line.map_or_else(|| "-".to_owned(), |line| line.to_string());
+            rows.push([
+                gateway.called().to_owned(),
+                refusal.stage.clone(),
+                view::or_dash(&reason.path),
+                line,
+                format!("{} {}", reason.code, reason.message),
+            ]);
+        }
+    }
+    if !rows.is_empty() {
+        write!(out, "{}", table(["GATEWAY", "STAGE", "RULE", "LINE", "WHY"], rows))?;
+    }
+    Ok(())
+}
+
+/// What a person should know beside the data.
+fn said(waited: &Waited, outcome: &Outcome, args: &WaitArgs) {
+    let generation = outcome.assignment.generation;
+    let fleet = &outcome.fleet;
+    if waited.counts.connected() == 0 {
+        let away = match waited.counts.disconnected {
+            0 => String::new(),
+            count => format!("; {count} of the last day will take it when they come back"),
+        };
+        note(&format!(
+            "no gateway is connected to `{fleet}`: nothing enforces generation {generation} yet{away}"
+        ));
+    } else if waited.counts.disconnected > 0 && waited.end == End::Applied {
+        let count = waited.counts.disconnected;
+        note(&format!("{count} not connected: they take it when they come back"));
+    }
+    for replica in &waited.silent_replicas {
+        note(&format!("the replica `{replica}` is silent: its gateways may be missing here"));
+    }
+    match &waited.end {
+        End::Applied => {}
+        End::Rejected => {
+            note(&format!(
+                "error: {} of {} connected gateways refused generation {generation}; they enforce what they had",
+                waited.counts.rejected,
+                waited.counts.connected()
+            ));
+            note("  help: publish a version that they take, or `kt pack rollback`");
+        }
+        End::Late => {
+            let missing =
+                waited.gateways.iter().filter(|gateway| matches!(&*gateway.state, "pending" | "silent"));
+            let names: Vec<String> = missing
+                .map(|gateway| {
+                    format!(
+                        "`{}` ({}, heard of {})",
+                        gateway.called(),
+                        gateway.state,
+                        view::age(gateway.last_contact)
+                    )
+                })
+                .collect();
+            let span = args.timeout.as_secs();
+            let who =
+                if names.is_empty() { "the control plane's report".to_owned() } else { names.join(", ") };
+            note(&format!("error: after {span} s still missing: {who}"));
+            note(&format!(
+                "  help: they take it when they can; `kt fleet status {fleet} --watch` shows when"
+            ));
+        }
+        End::Superseded { generation: newer, by } => {
+            note(&format!("error: `{by}` assigned generation {newer} meanwhile: this one is not waited for"));
+            note(&format!("  help: `kt fleet history {fleet}` shows what happened"));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! `--wait`: follows the status of a fleet until a generation has settled.
+
+use std::{io::IsTerminal as _, time::Duration};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use kt_proto::v1;
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_stream::StreamExt as _;
+
+use crate::{
+    exit::CliError,
+    output::note,
+    server::{Session, call::CallError, view},
+};
+
+/// How a rollout ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "end", rename_all = "lowercase")]
+pub(super) enum End {
+    /// Every connected gateway enforces it.
+    Applied,
+    /// All have answered, some with no.
+    Rejected,
+    /// Some have not answered in time.
+    Late,
+    /// Somebody assigned something newer.
+    Superseded {
+        /// The newer generation.
+        generation: u64,
+        /// Who.
+        by: String,
+    },
+}
+
+/// What the gateways did.
+#[derive(Debug, Serialize)]
+pub(super) struct Waited {
+    #[serde(flatten)]
+    pub(super) end: End,
+    pub(super) counts: view::Counts,
+    /// Those that do not enforce it, and why.
+    pub(super) gateways: Vec<view::Gateway>,
+    pub(super) silent_replicas: Vec<String>,
+}
+
+// === impl Waited ===
+
+impl Waited {
+    pub(super) fn progress(&self) -> String {
+        progress(self.counts)
+    }
+}
+
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Waits until `generation` has settled in `fleet`, or `timeout` is over.
+pub(super) async fn until_applied(
+    session: &Session,
+    fleet: &str,
+    generation: u64,
+    timeout: Duration,
+) -> Result<Waited, CliError> {
+    let deadline = Instant::now() + timeout;
+    let mut shown = Shown::new(generation);
+    let mut last = None;
+    loop {
+        let followed =
+            tokio::time::timeout_at(deadline, follow(session, fleet, generation, &mut shown, &mut last))
+                .await;
+        let error = match followed {
+            Ok(Ok(waited)) => {
+                shown.end();
+                return Ok(waited);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => break,
+        };
+        // The replica went away, or its store did: the next one knows as much.
+        if error.as_ref().is_some_and(|error| !error.is_passing()) {
+            shown.end();
+            return Err(error.map_or_else(|| CliError::failure("no status"), CliError::from));
+        }
+        if tokio::time::timeout_at(deadline, tokio::time::sleep(PAUSE)).await.is_err() {
+            break;
+        }
+    }
+    shown.end();
+    let Some(status): Option<view::FleetStatus> = last else {
+        return Err(CliError::failure(format!("the control plane said nothing of `{fleet}` in time"))
+            .with_help("`kt fleet status` shows what became of it"));
+    };
+    Ok(waited(End::Late, status))
+}
+
+/// Follows one stream; an error that is none says that the stream ended.
+async fn follow(
+    session: &Session,
+    fleet: &str,
+    generation: u64,
+    shown: &mut Shown,
+    last: &mut Option<view::FleetStatus>,
+) -> Result<Waited, Option<CallError>> {
+    let request = v1::WatchFleetStatusRequest { fleet: fleet.to_owned() };
+    let mut stream = session
+        .once(request, async |session, request| session.fleets().watch_fleet_status(request).await)
+        .await
+        .map_err(Some)?;
+    while let Some(message) = stream.next().await {
+        let message = message.map_err(|status| Some(session.error(status)))?;
+        let status = view::FleetStatus::from(&message.status.unwrap_or_default());
+        shown.show(&status);
+        if let Some(end) = judge(&status, generation) {
+            return Ok(waited(end, status));
+        }
+        *last = Some(status);
+    }
+    Err(None)
+}
+
+fn waited(end: End, status: view::FleetStatus) -> Waited {
+    Waited {
+        end,
+        counts: status.counts,
+        gateways: status.exceptions,
+        silent_replicas: status.silent_replicas,
+    }
+}
+
+/// Whether `generation` has settled.
+fn judge(status: &view::FleetStatus, generation: u64) -> Option<End> {
+    let wanted = status.wanted.as_ref()?;
+    if wanted.generation > generation {
+        return Some(End::Superseded { generation: wanted.generation, by: wanted.assigned_by.clone() });
+    }
+    // A replica may be a moment behind.
+    if wanted.generation < generation || status.counts.pending > 0 || status.counts.silent > 0 {
+        return None;
+    }
+    Some(if status.counts.rejected > 0 { End::Rejected } else { End::Applied })
+}
+
+fn progress(counts: view::Counts) -> String {
+    let connected = counts.connected();
+    let noun = if connected == 1 { "gateway" } else { "gateways" };
+    let mut text = format!("enforced by {} of {connected} connected {noun}", counts.applied);
+    for (count, what) in
+        [(counts.pending, "pending"), (counts.rejected, "refused"), (counts.silent, "silent")]
+    {
+        if count > 0 {
+            text.push_str(&format!(", {count} {what}"));
+        }
+    }
+    text
+}
+
+/// Progress on stderr: a bar on a terminal, a line a change elsewhere.
+enum Shown {
+    Bar(ProgressBar),
+    Lines { generation: u64, before: Option<view::Counts> },
+}
+
+// === impl Shown ===
+
+impl Shown {
+    fn new(generation: u64) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines { generation, before: None };
+        }
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} gateways {msg}") {
+            bar.set_style(style);
+        }
+        Self::Bar(bar)
+    }
+
+    fn show(&mut self, status: &view::FleetStatus) {
+        let counts = status.counts;
+        match self {
+            Self::Bar(bar) => {
+                bar.set_length(counts.connected().into());
+                bar.set_position(counts.applied.into());
+                bar.set_message(if counts.rejected > 0 {
+                    format!("{} refused", counts.rejected)
+                } else {
+                    String::new()
+                });
+            }
+            Self::Lines { generation, before } => {
+                let is_new = *before != Some(counts);
+                let is_ours = status.wanted.as_ref().is_some_and(|wanted| wanted.generation >= *generation);
+                if is_new && is_ours && counts.pending > 0 {
+                    note(&format!("generation {generation}: {}", progress(counts)));
+                }
+                *before = Some(counts);
+            }
+        }
+    }
+
+    fn end(&self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(generation: u64, applied: u32, pending: u32, rejected: u32, silent: u32) -> view::FleetStatus {
+        let statement = v1::AssignmentStatement { generation, ..Default::default() };
+        let wanted = v1::Assignment {
+            assignment: Some(kt_proto::signed::seal(&statement, &[])),
+            assigned_by: "joe".to_owned(),
+            ..Default::default()
+        };
+        let counts = v1::fleet_status::Counts {
+            gateways: applied + pending + rejected + silent + 1,
+            applied,
+            pending,
+            rejected,
+            silent,
+            disconnected: 1,
+        };
+        let status = v1::FleetStatus { wanted: Some(wanted), counts: Some(counts), ..Default::default() };
+        (&status).into()
+    }
+
+    #[test]
+    fn it_ends_when_every_connected_gateway_has_answered() {
+        assert_eq!(judge(&status(8, 2, 1, 0, 0), 8), None);
+        assert_eq!(judge(&status(8, 2, 0, 0, 1), 8), None, "a silent gateway is connected");
+        assert_eq!(judge(&status(8, 2, 1, 1, 0), 8), None, "all refusals are waited for");
+        assert_eq!(judge(&status(8, 3, 0, 0, 0), 8), Some(End::Applied));
+        assert_eq!(judge(&status(8, 2, 0, 1, 0), 8), Some(End::Rejected));
+        assert_eq!(
+            judge(&status(8, 0, 0, 0, 0), 8),
+            Some(End::Applied),
+            "the one that is away is not waited for"
+        );
+    }
+
+    #[test]
+    fn an_older_report_is_not_taken_for_the_answer_and_a_newer_head_ends_it() {
+        assert_eq!(judge(&status(7, 3, 0, 0, 0), 8), None);
+        let end = Some(End::Superseded { generation: 9, by: "joe".to_owned() });
+        assert_eq!(judge(&status(9, 0, 3, 0, 0), 8), end);
+        assert_eq!(judge(&(&v1::FleetStatus::default()).into(), 8), None);
+    }
+}
