@@ -9,6 +9,7 @@ use common::{repository, run};
 
 const COMMANDS: &[&str] = &[
     "",
+    "control-plane run",
     "gateway run",
     "gateway-key create",
     "gateway-key list",
