@@ -8,6 +8,23 @@
 //!
 //! No correctness rests on a leader: all replicas over one store are equal.
 
+mod admin;
+mod admission;
+pub mod auth;
+mod backoff;
+pub mod bodies;
+pub mod bootstrap;
+pub mod delivery;
+#[cfg(test)]
+mod descriptors;
+pub mod metrics;
+pub mod mirror;
 pub mod paths;
+mod registry;
+mod server;
+mod services;
+pub mod settings;
 pub mod state;
 pub mod store;
+
+pub use self::server::{ControlPlane, Running, StartError};

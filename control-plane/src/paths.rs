@@ -28,6 +28,9 @@ pub const CLUSTER: &str = "/keeptrusts/v1/cluster";
 /// The bootstrap token's record; create-only.
 pub const BOOTSTRAP: &str = "/keeptrusts/v1/bootstrap";
 
+/// Where nothing ever stands: a load of it tells the revision of the store.
+pub(crate) const NOTHING: &str = "/keeptrusts/v1/nothing/";
+
 /// A record under [`STATE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateKey<'a> {
@@ -76,9 +79,19 @@ impl<'a> StateKey<'a> {
     }
 }
 
+/// What the pieces of a compressed source stand under, in order.
+pub(crate) fn bodies(digest: &kt_audit::Digest) -> String {
+    format!("{ROOT}bodies/{digest}/")
+}
+
 /// A piece of a compressed source.
 pub(crate) fn body(digest: &kt_audit::Digest, piece: u32) -> String {
-    format!("{ROOT}bodies/{digest}/{piece:04}")
+    format!("{}{piece:04}", bodies(digest))
+}
+
+/// What the tokens stand under.
+pub(crate) fn tokens() -> String {
+    format!("{STATE}tokens/")
 }
 
 /// What the assignments of a fleet stand under, oldest first.

@@ -5,8 +5,23 @@
 //!
 //! Revisions order the changes of one store. They are never shown to people or gateways as versions: they go backwards
 //! when a store is restored.
+//!
+//! - [`embedded`]: one crash-safe file, one process;
+//! - [`etcd`]: many replicas over one cluster (feature `etcd`);
+//! - `scripted`: a store in memory that can be told to misbehave, for tests (feature `testing`).
 
-use std::{fmt, sync::Arc};
+pub mod embedded;
+#[cfg(feature = "etcd")]
+pub mod etcd;
+mod history;
+#[cfg(any(test, feature = "testing"))]
+pub mod scripted;
+#[cfg(all(feature = "etcd", any(test, feature = "testing")))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
@@ -19,6 +34,12 @@ pub const MAX_VALUE_BYTES: usize = 512 * 1024;
 
 /// The most operations of one commit, preconditions included; etcd takes 128.
 pub const MAX_OPERATIONS: usize = 100;
+
+/// The most bytes of one commit, keys and values together; etcd takes 1.5 MiB with its own framing.
+pub const MAX_COMMIT_BYTES: usize = 1024 * 1024;
+
+/// The longest key, in bytes.
+pub const MAX_KEY_BYTES: usize = 1024;
 
 /// A key and what stands under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +157,9 @@ pub enum StoreError {
     /// A commit over the limits of the trait.
     #[error("a commit is too large for the store: {0}")]
     TooLarge(String),
+    /// A commit that no store takes: a key twice, an empty key. A mistake of the caller.
+    #[error("a commit contradicts itself: {0}")]
+    Invalid(String),
     /// The store refuses us: user, password or certificate.
     #[error("the store refuses access: {0}")]
     Denied(String),
@@ -144,10 +168,105 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+// === impl Change ===
+
+impl Change {
+    /// The key that was changed.
+    pub fn key(&self) -> &Arc<str> {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key, .. } => key,
+        }
+    }
+
+    /// The revision that changed it.
+    pub fn modified(&self) -> Revision {
+        match self {
+            Self::Put(entry) => entry.modified,
+            Self::Delete { modified, .. } => *modified,
+        }
+    }
+}
+
+// === impl Precondition, Write, Commit ===
+
+impl Precondition {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::Unchanged(key, _) => key,
+        }
+    }
+}
+
+impl Write {
+    /// The key that it writes.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(key, _) | Self::PutEphemeral(key, _) | Self::Delete(key) => key,
+        }
+    }
+
+    fn value(&self) -> &[u8] {
+        match self {
+            Self::Put(_, value) | Self::PutEphemeral(_, value) => value,
+            Self::Delete(_) => &[],
+        }
+    }
+}
+
+impl Commit {
+    /// Whether it keeps to the limits: [`MAX_OPERATIONS`], [`MAX_VALUE_BYTES`], [`MAX_COMMIT_BYTES`],
+    /// [`MAX_KEY_BYTES`], and writes each key once. Every store asks this first.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`] or [`StoreError::Invalid`].
+    pub fn check(&self) -> Result<(), StoreError> {
+        let operations = self.preconditions.len() + self.writes.len();
+        if operations > MAX_OPERATIONS {
+            return Err(StoreError::TooLarge(format!(
+                "{operations} operations, {MAX_OPERATIONS} are allowed"
+            )));
+        }
+        let mut bytes = 0;
+        let mut written = HashSet::with_capacity(self.writes.len());
+        for key in self.preconditions.iter().map(Precondition::key).chain(self.writes.iter().map(Write::key))
+        {
+            if key.is_empty() {
+                return Err(StoreError::Invalid("an empty key".to_owned()));
+            }
+            if key.len() > MAX_KEY_BYTES {
+                return Err(StoreError::TooLarge(format!(
+                    "a key of {} bytes, {MAX_KEY_BYTES} are allowed",
+                    key.len()
+                )));
+            }
+            bytes += key.len();
+        }
+        for write in &self.writes {
+            let (key, length) = (write.key(), write.value().len());
+            if length > MAX_VALUE_BYTES {
+                return Err(StoreError::TooLarge(format!(
+                    "`{key}` has {length} bytes, {MAX_VALUE_BYTES} are allowed"
+                )));
+            }
+            if !written.insert(key) {
+                return Err(StoreError::Invalid(format!("`{key}` is written twice")));
+            }
+            bytes += length;
+        }
+        if bytes > MAX_COMMIT_BYTES {
+            return Err(StoreError::TooLarge(format!("{bytes} bytes, {MAX_COMMIT_BYTES} are allowed")));
+        }
+        Ok(())
+    }
+}
+
 /// How a commit ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// Written, at this revision.
+    /// Written, at this revision. Where nothing changed (only deletes of what is not there), no revision is made
+    /// and this is the one the store stands at.
     Done(Revision),
     /// A precondition did not hold; nothing was written.
     Conflict,
