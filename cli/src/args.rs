@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        audit_verify, auth, changes, completions, doctor, events, explain, fleet, gateway_key, gateway_run,
-        gateways, init, key, pack, policy_lint, policy_scan, policy_test,
+        audit_verify, auth, changes, completions, control_plane_run, doctor, events, explain, fleet,
+        gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan, policy_test,
     },
     output::Format,
 };
@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// The gateway.
     #[command(subcommand)]
     Gateway(Gateway),
+    /// The control plane: keeps packs, says what each fleet enforces, and pushes it to the gateways.
+    #[command(subcommand)]
+    ControlPlane(ControlPlane),
     /// The keys that clients of a gateway present.
     #[command(subcommand)]
     GatewayKey(gateway_key::Command),
@@ -82,6 +85,13 @@ pub(crate) enum Gateway {
     /// The tokens that gateways connect to a control plane with.
     #[command(subcommand)]
     Token(gateways::TokenCommand),
+}
+
+/// The control plane.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ControlPlane {
+    /// Serves people and gateways over an embedded store or etcd.
+    Run(Box<control_plane_run::Args>),
 }
 
 /// Policy packs before they are in use.

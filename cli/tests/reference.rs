@@ -9,6 +9,7 @@ use common::{repository, run};
 
 const COMMANDS: &[&str] = &[
     "",
+    "control-plane run",
     "gateway run",
     "gateway list",
     "gateway token create",

@@ -13,18 +13,8 @@ use kt_data_plane::settings::{
 };
 use serde::Deserialize;
 
+use super::layers::{self, LogFormat};
 use crate::exit::CliError;
-
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// `--fail-mode`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -36,43 +26,7 @@ pub(crate) enum FailModeOption {
     Allow,
 }
 
-macro_rules! options {
-    ($($(#[$doc:meta])* $field:ident: $type:ty = $env:literal;)*) => {
-        /// What was typed, set or written; absent means not given.
-        #[derive(Debug, Default, Deserialize, clap::Args)]
-        #[serde(default, deny_unknown_fields)]
-        pub(crate) struct Options {
-            $($(#[$doc])* #[arg(long, env = $env)] $field: $type,)*
-        }
-
-        impl Options {
-            /// These options, and those of `below` where these say nothing.
-            pub(crate) fn over(self, below: Self) -> Self {
-                Self { $($field: self.$field.or_below(below.$field),)* }
-            }
-        }
-    };
-}
-
-/// How one option covers the same option from a lower layer.
-trait Layer {
-    fn or_below(self, below: Self) -> Self;
-}
-
-impl<T> Layer for Option<T> {
-    fn or_below(self, below: Self) -> Self {
-        self.or(below)
-    }
-}
-
-/// A list is taken from one layer as a whole: lists of two layers are not mixed.
-impl<T> Layer for Vec<T> {
-    fn or_below(self, below: Self) -> Self {
-        if self.is_empty() { below } else { self }
-    }
-}
-
-options! {
+layers::options! {
     /// Where callers connect. Default 0.0.0.0:41002.
     #[arg(value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr> = "KEEPTRUSTS_GATEWAY_LISTEN";

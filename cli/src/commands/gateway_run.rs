@@ -1,11 +1,9 @@
 //! `kt gateway run`
 
-mod telemetry;
-
 use kt_data_plane::{Gateway, PackFault, StartError, settings::Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{gateway_options::GatewayArgs, pack_file};
+use super::{gateway_options::GatewayArgs, pack_file, signals, telemetry};
 use crate::exit::{CliError, Exit};
 
 /// Serves the OpenAI API, enforces a pack, forwards to Databricks.
@@ -33,8 +31,8 @@ pub(crate) fn run(args: Args) -> Result<Exit, CliError> {
 }
 
 async fn serve(settings: Settings) -> Result<Exit, CliError> {
-    let stop = signals()?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(|error| no_signals(&error))?;
+    let stop = signals::stop()?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(|error| signals::refused(&error))?;
     let running = Gateway::start(settings).await.map_err(|error| refused(&error))?;
     let reload = running.reload();
     let serving = running.run_until(stop);
@@ -66,20 +64,4 @@ fn refused(error: &StartError) -> CliError {
         cause = source.source();
     }
     CliError::failure(message).with_help("`kt doctor` checks everything that a gateway needs")
-}
-
-/// Resolves at the first SIGTERM or SIGINT. Registered before anything is served, so none is missed.
-fn signals() -> Result<impl Future<Output = ()>, CliError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| no_signals(&error))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| no_signals(&error))?;
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
-}
-
-fn no_signals(error: &std::io::Error) -> CliError {
-    CliError::failure(format!("can't listen for signals: {error}"))
 }

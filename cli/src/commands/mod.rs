@@ -4,6 +4,7 @@ pub(crate) mod audit_verify;
 pub(crate) mod auth;
 pub(crate) mod changes;
 pub(crate) mod completions;
+pub(crate) mod control_plane_run;
 pub(crate) mod doctor;
 pub(crate) mod events;
 pub(crate) mod explain;
@@ -22,14 +23,17 @@ pub(crate) mod version;
 
 mod assign;
 mod gateway_options;
+mod layers;
 mod pack_file;
 mod rollout;
+mod signals;
 mod signing;
+mod telemetry;
 mod tokens;
 mod when;
 
 use crate::{
-    args::{Audit, Cli, Command, Gateway, Policy},
+    args::{Audit, Cli, Command, ControlPlane, Gateway, Policy},
     exit::{CliError, Exit},
 };
 
@@ -40,6 +44,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Gateway(Gateway::Run(args)) => gateway_run::run(*args),
         Command::Gateway(Gateway::List(args)) => gateways::list(format, &args),
         Command::Gateway(Gateway::Token(command)) => gateways::token(format, command),
+        Command::ControlPlane(ControlPlane::Run(args)) => control_plane_run::run(*args),
         Command::Pack(command) => pack::run(format, command),
         Command::Fleet(command) => fleet::run(format, command),
         Command::Key(command) => key::run(format, command),

@@ -1,8 +1,8 @@
-//! Log lines of the gateway: to stderr, for people or as JSON.
+//! Log lines of servers: to stderr, for people or as JSON.
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use crate::commands::gateway_options::LogFormat;
+use super::layers::LogFormat;
 use crate::exit::CliError;
 
 /// Starts logging. `level` is a level or a filter (`info`, `kt_data_plane=debug`).
