@@ -16,11 +16,7 @@ use kt_data_plane::{
     settings::{BindOptions, Settings},
 };
 use kt_policy::{
-    bind::{BindSettings, bind},
-    compiled::CompiledPack,
-    lint::LintOptions,
-    models::ModelTable,
-    pack::providers::SecretKeyRef,
+    bind::bind, compiled::CompiledPack, lint::LintOptions, models::ModelTable, pack::providers::SecretKeyRef,
 };
 use serde::Serialize;
 
@@ -141,14 +137,7 @@ fn check_pack(settings: &Settings, checks: &mut Vec<Check>) -> Option<CompiledPa
 }
 
 fn check_binding(options: &BindOptions, pack: &CompiledPack, checks: &mut Vec<Check>) {
-    let settings = BindSettings {
-        workspace: options.workspace.clone(),
-        pack_env: options.pack_env.clone(),
-        has_secrets_dir: options.secrets_dir.is_some(),
-        allow_upstream: options.allow_upstream.clone(),
-        upstream: options.upstream.clone(),
-    };
-    let binding = match bind(pack, &settings, &|name: &str| std::env::var(name).ok()) {
+    let binding = match bind(pack, &options.into(), &|name: &str| std::env::var(name).ok()) {
         Ok(binding) => binding,
         Err(findings) => {
             for finding in findings {

@@ -184,9 +184,7 @@ struct Listed<'a> {
 pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Create(args) => {
-            if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
-                return Err(CliError::usage(format!("`--role {role}` is empty")));
-            }
+            says_something(&args)?;
             match args.place.place()? {
                 Place::Fleet(fleet) => fleet::create(format, fleet, &args),
                 Place::File(path) => create(format, path, &args),
@@ -202,6 +200,21 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
         },
         Command::Rotate(args) => fleet::rotate(format, &args),
     }
+}
+
+/// Refuses what is given and empty.
+fn says_something(args: &Create) -> Result<(), CliError> {
+    if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
+        return Err(CliError::usage(format!("`--role {role}` is empty")));
+    }
+    let told = [("user", &args.user), ("team", &args.team), ("cost-center", &args.cost_center)];
+    for (flag, value) in told {
+        if value.as_ref().is_some_and(|value| value.trim().is_empty()) {
+            return Err(CliError::usage(format!("`--{flag}` is empty"))
+                .with_help(format!("leave `--{flag}` out where there is none")));
+        }
+    }
+    Ok(())
 }
 
 fn create(format: Format, path: &Path, args: &Create) -> Result<Exit, CliError> {
