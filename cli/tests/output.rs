@@ -20,9 +20,18 @@ mod printed {
     /// A command, its exit code and all that it prints.
     fn said(dir: &Path, arguments: &[&str]) -> String {
         let mut command = kt();
-        for name in ["KEEPTRUSTS_GATEWAY_AUDIT_DIR", "KEEPTRUSTS_GATEWAY_KEYS_FILE", "NO_COLOR"] {
+        for name in [
+            "KEEPTRUSTS_API_TOKEN",
+            "KEEPTRUSTS_API_URL",
+            "KEEPTRUSTS_GATEWAY_AUDIT_DIR",
+            "KEEPTRUSTS_GATEWAY_KEYS_FILE",
+            "KT_CONTEXT",
+            "NO_COLOR",
+        ] {
             command.env_remove(name);
         }
+        // The contexts of whoever runs the tests are none of ours.
+        command.env("KT_CONFIG", dir.join("no-contexts.yaml"));
         let output = command.args(arguments).current_dir(dir).env("COLUMNS", "100").output().unwrap();
         let mut said = format!("$ kt {}\nexit {}\n", arguments.join(" "), output.status.code().unwrap());
         for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {

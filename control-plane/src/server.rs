@@ -246,7 +246,13 @@ impl ControlPlane {
         }
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
-        let services = Services { registry, mirror: mirror.clone(), bodies, delivery: delivery.clone() };
+        let services = Services {
+            registry,
+            mirror: mirror.clone(),
+            bodies,
+            delivery: delivery.clone(),
+            draining: stops.draining.clone(),
+        };
         let gate = GateLayer::new(mirror.clone(), metrics);
         let serving = serve(services, gate, &health, tls, listener, &stops, &tasks)?;
         abort.disarm();

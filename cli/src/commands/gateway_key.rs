@@ -184,9 +184,7 @@ struct Listed<'a> {
 pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     match command {
         Command::Create(args) => {
-            if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
-                return Err(CliError::usage(format!("`--role {role}` is empty")));
-            }
+            says_something(&args)?;
             match args.place.place()? {
                 Place::Fleet(fleet) => fleet::create(format, fleet, &args),
                 Place::File(path) => create(format, path, &args),
@@ -204,7 +202,8 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     }
 }
 
-fn create(format: Format, path: &Path, args: &Create) -> Result<Exit, CliError> {
+/// Refuses what is given and empty.
+fn says_something(args: &Create) -> Result<(), CliError> {
     if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
         return Err(CliError::usage(format!("`--role {role}` is empty")));
     }
@@ -215,6 +214,10 @@ fn create(format: Format, path: &Path, args: &Create) -> Result<Exit, CliError> 
                 .with_help(format!("leave `--{flag}` out where there is none")));
         }
     }
+    Ok(())
+}
+
+fn create(format: Format, path: &Path, args: &Create) -> Result<Exit, CliError> {
     let _lock = lock(path)?;
     let mut file = read(path, Absent::Empty)?;
     let now = Timestamp::now();

@@ -66,7 +66,8 @@ impl FleetService for Services {
         let watched =
             self.delivery.watch_status(&request.get_ref().fleet).await?.ok_or_else(no_such_fleet)?;
         let statuses = watched.map(|status| Ok(v1::WatchFleetStatusResponse { status: Some(status) }));
-        Ok(Response::new(statuses.boxed()))
+        let draining = self.draining.clone().cancelled_owned();
+        Ok(Response::new(statuses.take_until(Box::pin(draining)).boxed()))
     }
 
     async fn list_gateways(

@@ -4,11 +4,10 @@ mod fleet;
 mod gate;
 mod key;
 mod pack;
-#[cfg(test)]
-mod tests;
 mod token;
 
 use kt_proto::refusal::{Code, Refusal};
+use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
 pub(crate) use self::gate::GateLayer;
@@ -21,6 +20,8 @@ pub(crate) struct Services {
     pub(crate) mirror: Mirror,
     pub(crate) bodies: Bodies,
     pub(crate) delivery: Delivery,
+    /// Ends what would go on for ever.
+    pub(crate) draining: CancellationToken,
 }
 
 /// Who called, as the gate found.
