@@ -6,6 +6,7 @@
 mod active;
 mod admin;
 pub mod audit;
+mod control;
 pub mod error;
 mod gateway;
 mod headers;
