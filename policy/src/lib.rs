@@ -21,6 +21,7 @@ pub mod detect;
 pub mod diag;
 pub mod edit;
 pub mod evaluate;
+pub mod features;
 pub mod json;
 pub mod lint;
 pub mod models;

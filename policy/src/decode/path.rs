@@ -80,6 +80,11 @@ impl SourceMap {
         Self { root }
     }
 
+    /// The tree.
+    pub(crate) const fn root(&self) -> &Node {
+        &self.root
+    }
+
     /// What to point at for a path: the value if it is a scalar, otherwise the key or list item that holds it.
     pub fn span(&self, path: &str) -> Option<Span> {
         self.look(path, false)
