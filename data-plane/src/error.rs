@@ -429,10 +429,9 @@ impl GatewayError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy | Self::Draining => Retry::After(Duration::from_secs(1)),
-            Self::AuditUnavailable
-            | Self::NoPack
-            | Self::PolicyTooOld
-            | Self::TargetUnavailable { .. } => Retry::After(Duration::from_secs(5)),
+            Self::AuditUnavailable | Self::NoPack | Self::PolicyTooOld | Self::TargetUnavailable { .. } => {
+                Retry::After(Duration::from_secs(5))
+            }
             Self::Refused(refusal) if refusal.is_block() => Retry::Never,
             Self::Upstream(answer) => match (answer.class, answer.retry_after) {
                 (_, Some(after)) => Retry::After(after),

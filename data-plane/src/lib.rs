@@ -28,6 +28,7 @@ mod upstream;
 mod watch_file;
 pub mod wire;
 
+pub use control::{ControlError, lkg::StateError};
 pub use gateway::{Drained, Gateway, Reload, Running, StartError};
 pub use pack_source::{KeysFault, PackFault};
 pub use settings::Settings;

@@ -238,9 +238,7 @@ impl PackSource {
                 }
                 (self.activate(&bytes, &shared.settings), digest)
             }
-            Look::Failed(error) => {
-                (Err(PackFault::Read { path: self.name(), error }), Digest::ZERO)
-            }
+            Look::Failed(error) => (Err(PackFault::Read { path: self.name(), error }), Digest::ZERO),
         };
         let config = match result {
             Ok(active) => {

@@ -24,7 +24,7 @@ pub(crate) struct Shared {
     /// The pack in force; absent while a control plane has not sent one.
     pub(crate) active: ArcSwapOption<Active>,
     /// What is known of the control plane; absent without one.
-    pub(crate) control: Option<ControlStatus>,
+    pub(crate) control: Option<Arc<ControlStatus>>,
     pub(crate) identity: Identity,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
@@ -47,7 +47,7 @@ impl Shared {
     pub(crate) fn new(
         settings: Settings,
         active: Option<Active>,
-        control: Option<ControlStatus>,
+        control: Option<Arc<ControlStatus>>,
         identity: Identity,
         recorder: Recorder,
         metrics: Metrics,
@@ -78,7 +78,7 @@ impl Shared {
 
     /// Whether the control plane was not heard for longer than the operator allows.
     pub(crate) fn is_policy_too_old(&self) -> bool {
-        self.control.as_ref().is_some_and(ControlStatus::is_too_old)
+        self.control.as_ref().is_some_and(|control| control.is_too_old())
     }
 
     /// Connections of callers that are open.

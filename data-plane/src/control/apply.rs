@@ -12,7 +12,7 @@ use kt_proto::{
     v1,
 };
 
-use super::{Held, features};
+use super::Held;
 use crate::{
     active::Active,
     identity::keys::{KeySet, KeysError},
@@ -130,7 +130,8 @@ pub(crate) fn verify<S: Statement>(
         return Err(Rejection::new(v1::Stage::Schema, "statement_unknown_fields", message, Memory::Build));
     }
     if statement.fleet() != rules.fleet {
-        let message = format!("the statement is for the fleet `{}`, not `{}`", statement.fleet(), rules.fleet);
+        let message =
+            format!("the statement is for the fleet `{}`, not `{}`", statement.fleet(), rules.fleet);
         return Err(Rejection::signature("wrong_fleet", message, Memory::Process));
     }
     let generation = statement.generation();
@@ -159,7 +160,8 @@ pub(crate) fn verify<S: Statement>(
 
 /// The one pack of an assignment.
 pub(crate) fn only_pack(statement: &v1::AssignmentStatement) -> Result<(v1::PackRef, Digest), Rejection> {
-    let limits = |code: &str, message: String| Rejection::new(v1::Stage::Limits, code, message, Memory::Build);
+    let limits =
+        |code: &str, message: String| Rejection::new(v1::Stage::Limits, code, message, Memory::Build);
     let pack = match statement.packs.as_slice() {
         [] => return Err(limits("no_packs", "the assignment names no pack".to_owned())),
         [pack] => pack.clone(),
@@ -186,7 +188,7 @@ pub(crate) const MAX_PACK: usize = kt_policy::yaml::MAX_BYTES;
 pub(crate) fn knows(needed: &[v1::Feature]) -> Result<(), Rejection> {
     let reasons: Vec<v1::Reason> = needed
         .iter()
-        .filter(|feature| !features::is_supported(&feature.name))
+        .filter(|feature| !kt_policy::features::is_supported(&feature.name))
         .take(MAX_REASONS)
         .map(|feature| v1::Reason {
             code: "feature_unsupported".to_owned(),
@@ -205,7 +207,7 @@ pub(crate) fn knows(needed: &[v1::Feature]) -> Result<(), Rejection> {
 
 /// Whether the bytes are the pack that the statement names.
 pub(crate) fn fits(pack: &v1::PackRef, digest: &Digest, bytes: &[u8]) -> Result<(), Rejection> {
-    if Digest::of(bytes) == *digest && bytes.len() as u64 == pack.size {
+    if Digest::of(bytes) == *digest {
         return Ok(());
     }
     let message = format!("what was fetched for `{pack}` is not what its digest says");

@@ -33,7 +33,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::BUILD;
+use super::build;
 use crate::watch_file;
 
 /// The version of the format of a kept statement.
@@ -353,13 +353,13 @@ impl Lkg {
     pub(crate) fn rejected(&self) -> Vec<RejectedEntry> {
         let bytes = watch_file::read(&self.dir.join("rejected"), 1024 * 1024).unwrap_or_default();
         let file: RejectedFile = serde_json::from_slice(&bytes).unwrap_or_default();
-        if file.build == BUILD { file.entries } else { Vec::new() }
+        if file.build == build() { file.entries } else { Vec::new() }
     }
 
     /// Remembers refused statements; the newest come last.
     pub(crate) fn put_rejected(&self, entries: &[RejectedEntry]) -> io::Result<()> {
         let newest = entries.get(entries.len().saturating_sub(MAX_REJECTED)..).unwrap_or_default();
-        let file = RejectedFile { build: BUILD.to_owned(), entries: newest.to_vec() };
+        let file = RejectedFile { build: build().to_owned(), entries: newest.to_vec() };
         self.replace(&self.dir.join("rejected"), &serde_json::to_vec(&file)?)
     }
 

@@ -12,7 +12,6 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use kt_audit::Digest;
 use kt_proto::{signed::Trust, v1};
 use tokio::time::Instant;
 
@@ -81,8 +80,9 @@ pub(crate) struct ControlStatus {
     pub(crate) key_set: ArcSwapOption<InForce>,
     /// Why there is no connection.
     pub(crate) link_fault: ArcSwapOption<String>,
-    /// What could not be kept on disk, or was bad there.
-    pub(crate) disk_fault: ArcSwapOption<String>,
+    /// What could not be kept on disk, or was bad there: assignment and key set.
+    assignment_disk_fault: ArcSwapOption<String>,
+    key_set_disk_fault: ArcSwapOption<String>,
 }
 
 impl ControlStatus {
@@ -98,7 +98,8 @@ impl ControlStatus {
             assignment: ArcSwapOption::empty(),
             key_set: ArcSwapOption::empty(),
             link_fault: ArcSwapOption::empty(),
-            disk_fault: ArcSwapOption::empty(),
+            assignment_disk_fault: ArcSwapOption::empty(),
+            key_set_disk_fault: ArcSwapOption::empty(),
         }
     }
 
@@ -144,8 +145,32 @@ impl ControlStatus {
         self.is_connected.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_disk_fault(&self, fault: Option<String>) {
-        self.disk_fault.store(fault.map(Arc::new));
+    const fn disk_fault(&self, document: v1::Document) -> &ArcSwapOption<String> {
+        match document {
+            v1::Document::KeySet => &self.key_set_disk_fault,
+            v1::Document::Assignment | v1::Document::Unspecified => &self.assignment_disk_fault,
+        }
+    }
+
+    pub(crate) fn set_disk_fault(&self, document: v1::Document, fault: Option<String>) {
+        self.disk_fault(document).store(fault.map(Arc::new));
+    }
+
+    /// A document in force could not be written. Said once, not at each attempt.
+    pub(crate) fn cannot_keep(&self, document: v1::Document, error: &std::io::Error) {
+        let name = super::name(document);
+        let fault = format!("the {name} can't be kept: {error}");
+        if self.disk_fault(document).load().as_deref() != Some(&fault) {
+            tracing::error!(fault, "Last known good can't be written; a restart would serve an older one.");
+            self.set_disk_fault(document, Some(fault));
+        }
+    }
+
+    /// What could not be kept on disk, or was bad there.
+    pub(crate) fn disk_faults(&self) -> impl Iterator<Item = Arc<String>> {
+        [&self.assignment_disk_fault, &self.key_set_disk_fault]
+            .into_iter()
+            .filter_map(ArcSwapOption::load_full)
     }
 
     /// Why the gateway serves with less than it should, as far as the control plane is concerned.
@@ -165,9 +190,7 @@ impl ControlStatus {
         if self.is_too_old() {
             reasons.push("policy: older than allowed, requests are refused".to_owned());
         }
-        if let Some(fault) = &*self.disk_fault.load() {
-            reasons.push(format!("state: {fault}"));
-        }
+        reasons.extend(self.disk_faults().map(|fault| format!("state: {fault}")));
         reasons
     }
 }
@@ -177,7 +200,6 @@ pub(crate) fn signers(trust: &Trust, signed: &v1::SignedStatement) -> Vec<String
     let is_there = |id: &[u8]| signed.signatures.iter().any(|signature| signature.key_id == id);
     trust.keys.iter().map(|key| key.id()).filter(|id| is_there(&id.0)).map(|id| id.to_string()).collect()
 }
-
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
