@@ -125,12 +125,13 @@ impl Gateway {
             digest: Digest(active.pack.id.digest),
             reasons: Vec::new(),
         });
-        match &active {
-            Some(active) => tracing::info!(pack = active.id, address = %addr, "Gateway serves."),
-            None => tracing::warn!(
+        if let Some(active) = &active {
+            tracing::info!(pack = active.id, address = %addr, "Gateway serves.");
+        } else {
+            tracing::warn!(
                 address = %addr,
                 "Gateway has no pack: requests are refused until its control plane has sent one."
-            ),
+            );
         }
         if exposed {
             tracing::warn!(

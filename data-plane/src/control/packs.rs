@@ -113,7 +113,7 @@ impl Packs {
         let fetched = tokio::select! {
             fetched = self.fetch(&offer, &statement) => fetched,
             // A newer offer has come: the control plane has replaced this one, and waits for no answer.
-            _ = has_changed(offers) => return Some(source),
+            () = has_changed(offers) => return Some(source),
         };
         let (pack, digest, bytes) = match fetched {
             Fetched::Body(pack, digest, bytes) => (pack, digest, bytes),

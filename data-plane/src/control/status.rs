@@ -12,6 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
+use kt_audit::sign::PublicKey;
 use kt_proto::{signed::Trust, v1};
 use tokio::time::Instant;
 
@@ -198,7 +199,7 @@ impl ControlStatus {
 /// The keys that a statement carries signatures of and that are trusted.
 pub(crate) fn signers(trust: &Trust, signed: &v1::SignedStatement) -> Vec<String> {
     let is_there = |id: &[u8]| signed.signatures.iter().any(|signature| signature.key_id == id);
-    trust.keys.iter().map(|key| key.id()).filter(|id| is_there(&id.0)).map(|id| id.to_string()).collect()
+    trust.keys.iter().map(PublicKey::id).filter(|id| is_there(&id.0)).map(|id| id.to_string()).collect()
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -220,16 +220,11 @@ impl KeySet {
         let mut errors = Vec::new();
         let mut entries = Vec::with_capacity(statement.keys.len());
         for key in statement.keys {
-            let expires = match key.expires_us {
-                0 => None,
-                us => match Timestamp::from_microsecond(us) {
-                    Ok(expires) => Some(expires),
-                    Err(_) => {
-                        errors.push(KeysError::Expires { id: key.id.clone() });
-                        continue;
-                    }
-                },
-            };
+            let expires = Timestamp::from_microsecond(key.expires_us);
+            if expires.is_err() {
+                errors.push(KeysError::Expires { id: key.id.clone() });
+            }
+            let expires = expires.ok().filter(|_| key.expires_us != 0);
             entries.push(KeyEntry {
                 sha256: hex::encode(&key.sha256),
                 user: key.user,
