@@ -39,7 +39,7 @@ pub(crate) enum Command {
     /// Writes a first pack with tests.
     Init(init::Args),
     /// Looks at this machine and says what would stop a gateway.
-    Doctor(doctor::Args),
+    Doctor(Box<doctor::Args>),
     /// The records of an audit directory.
     #[command(subcommand)]
     Events(events::Command),

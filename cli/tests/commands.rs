@@ -1,11 +1,13 @@
 //! The commands as a person types them.
 
-#[expect(dead_code, reason = "another test binary uses the rest of it")]
+#[cfg(test)]
 mod common;
 
 use common::{repository, run};
+use kt_tests::fake_databricks::FakeDatabricks;
 use serde_json::Value;
 
+#[cfg(test)]
 fn text(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }
@@ -174,4 +176,170 @@ fn doctor_names_what_would_stop_a_gateway() {
     let failed: Vec<&Value> =
         checks.as_array().unwrap().iter().filter(|check| check["status"] == "failed").collect();
     assert!(failed.iter().any(|check| check["detail"].as_str().unwrap().contains("KT0501")), "{out}");
+}
+
+#[test]
+fn doctor_takes_what_a_gateway_takes() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["init", text(dir.path())]).0, 0);
+    let pack = dir.path().join("policy-config.yaml");
+    let written = std::fs::read_to_string(&pack).unwrap().replace("env: DATABRICKS_TOKEN", "env: MY_TOKEN");
+    std::fs::write(&pack, written).unwrap();
+    let settings = dir.path().join("gateway.yaml");
+    std::fs::write(
+        &settings,
+        format!(
+            "policy_config: {}\naudit_dir: {}\nlisten: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nworkspace: adb-1.2\n",
+            pack.display(),
+            dir.path().join("audit").display()
+        ),
+    )
+    .unwrap();
+    let doctor = |more: &[&str]| {
+        let mut arguments = vec!["doctor", "--config", text(&settings), "-o", "json"];
+        arguments.extend(["--upstream", "*=http://127.0.0.1:1"]);
+        arguments.extend(more);
+        run(&arguments).1
+    };
+    assert!(doctor(&[]).contains("KT0502"));
+    let allowed = doctor(&["--pack-env", "MY_*"]);
+    assert!(!allowed.contains("KT0502") && allowed.contains("`MY_TOKEN` is not set"), "{allowed}");
+    let table = dir.path().join("models.yaml");
+    std::fs::write(&table, "models: 1\n").unwrap();
+    assert!(doctor(&["--model-table", text(&table)]).contains("model table"));
+}
+
+#[test]
+fn a_key_for_nobody_is_refused_by_flag() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    for flag in ["--user", "--team", "--cost-center", "--role"] {
+        let (code, out, err) = run(&["gateway-key", "create", "--keys-file", text(&file), flag, " "]);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(flag), "{err}");
+    }
+    assert!(!file.try_exists().unwrap());
+}
+
+/// A copy of the audit directory that the format's tests hold to.
+fn audit_log() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(repository("audit/tests/fixtures/v1")).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    dir
+}
+
+const SEGMENT: &str = "00000000000000000001.ktseg";
+
+#[test]
+fn a_list_that_leaves_out_what_it_can_not_read_says_so() {
+    let log = audit_log();
+    let list = ["events", "list", "--audit-dir", text(log.path())];
+    assert_eq!(run(&list).2, "");
+    let segment = log.path().join(SEGMENT);
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (code, _, err) = run(&list);
+    assert_eq!(code, 0);
+    assert!(err.contains("hold no readable record") && err.contains("kt audit verify"), "{err}");
+}
+
+#[test]
+fn verify_says_what_a_missing_head_leaves_unproven() {
+    let log = audit_log();
+    let verify = ["audit", "verify", "--audit-dir", text(log.path())];
+    assert!(!run(&verify).1.contains("head.json"));
+    std::fs::remove_file(log.path().join("head.json")).unwrap();
+    let (code, out, _) = run(&verify);
+    assert_eq!(code, 0);
+    assert!(out.contains("no `head.json`"), "{out}");
+}
+
+#[test]
+fn verify_of_a_log_without_segments_names_no_empty_file() {
+    let log = audit_log();
+    std::fs::remove_file(log.path().join(SEGMENT)).unwrap();
+    let (code, out, _) = run(&["audit", "verify", "--audit-dir", text(log.path())]);
+    assert_eq!(code, 1);
+    assert!(out.contains("cut_tail: no segment"), "{out}");
+    assert!(!out.contains("``"), "{out}");
+}
+
+#[test]
+fn verify_of_something_else_says_what_to_do() {
+    let (code, _, err) = run(&["audit", "verify", "--audit-dir", "/nowhere"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("is not an audit directory") && err.contains("help:"), "{err}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_on_a_damaged_log_says_so() {
+    let fake = FakeDatabricks::builder().start().await.unwrap();
+    let log = audit_log();
+    std::fs::write(log.path().join(SEGMENT), [7; 3000]).unwrap();
+    let pack = repository("examples/demo.yaml");
+    let gateway = common::gateway(&fake, &pack, log.path(), &["--workspace", "adb-1.2"]).await;
+    let output = gateway.process.output();
+    gateway.process.terminate().await.unwrap();
+    assert!(output.contains("Audit log was damaged"), "{output}");
+}
+
+/// The commands of README's ten minutes, `target/release/kt` taken off.
+fn readme_commands() -> Vec<Vec<String>> {
+    let readme = std::fs::read_to_string(repository("README.md")).unwrap();
+    let (_, by_hand) = readme.split_once("By hand:").unwrap();
+    let (_, console) = by_hand.split_once("```console\n").unwrap();
+    let (console, _) = console.split_once("```").unwrap();
+    console
+        .replace("\\\n", " ")
+        .lines()
+        .filter_map(|line| line.strip_prefix("$ target/release/kt "))
+        .map(|line| line.split('#').next().unwrap().split_whitespace().map(str::to_owned).collect())
+        .collect()
+}
+
+#[tokio::test]
+async fn the_ten_minutes_of_the_readme_end_in_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut commands = readme_commands();
+    let serve = commands.pop().unwrap();
+    assert_eq!(serve[..2], ["gateway", "run"]);
+    let mut key = String::new();
+    for command in &commands {
+        let output = common::kt().args(command).current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{command:?}: {output:?}");
+        key = String::from_utf8(output.stdout).unwrap();
+    }
+    assert!(key.starts_with("kt_gk_"), "the last command before the gateway makes the key");
+
+    let fake = FakeDatabricks::builder().start().await.unwrap();
+    let value = |flag: &str| &serve[serve.iter().position(|word| word == flag).unwrap() + 1];
+    let keys = dir.path().join(value("--keys-file"));
+    let more = ["--workspace", value("--workspace"), "--keys-file", text(&keys)];
+    let pack = dir.path().join(value("--policy-config"));
+    let gateway = common::gateway(&fake, &pack, &dir.path().join(value("--audit-dir")), &more).await;
+    let body = r#"{"model":"databricks-meta-llama-3-3-70b-instruct","messages":[{"role":"user","content":"hello"}]}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        key.trim(),
+        body.len()
+    );
+    let addr = gateway.addr;
+    let answer = tokio::task::spawn_blocking(move || {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(addr).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    })
+    .await
+    .unwrap();
+    gateway.process.terminate().await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }

@@ -19,13 +19,16 @@ use crate::{
     pipeline::{pack_ref, retention},
     probe,
     recorder::Recorder,
-    server::{self, Side, Stop},
+    server::{self, Side, Stop, workers::Workers},
     settings::Settings,
     shared::Shared,
 };
 
 /// How long the audit log may take to write what it holds.
 const AUDIT_CLOSE: Duration = Duration::from_secs(10);
+
+/// How long what was cut may take to end.
+const ABORT: Duration = Duration::from_secs(20);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,14 @@ pub enum StartError {
     /// The control plane cannot be used as it is set up.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// The file of trusted certificates is not one.
+    #[error("the certificates of `{path}` can't be used: {reason}")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The audit log cannot be opened.
     #[error("the audit directory `{dir}` can't be opened")]
     Audit {
@@ -56,6 +67,9 @@ pub enum StartError {
         #[source]
         error: audit::OpenError,
     },
+    /// There are no threads to serve on.
+    #[error("can't start the threads that serve connections")]
+    Workers(#[source] io::Error),
     /// An address cannot be listened on.
     #[error("can't listen on `{address}`")]
     Listen {
@@ -90,7 +104,9 @@ impl Gateway {
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let models = load::models(settings.models_file.as_deref())
             .map_err(|(path, reason)| StartError::Models { path, reason })?;
-        let mut source = PackSource::new(&settings, models);
+        let extra_roots = load::certificates(settings.upstream_ca_file.as_deref())
+            .map_err(|(path, reason)| StartError::Certificates { path, reason })?;
+        let mut source = PackSource::new(&settings, models, extra_roots);
         source.look_at_keys().transpose()?;
         let control = settings.origin.control_plane().map(Control::open).transpose()?;
         let active = match (source.first_pack(&settings).transpose()?, &control) {
@@ -149,11 +165,16 @@ impl Gateway {
         let stop = Stop::default();
         let housekeeping = CancellationToken::new();
         let reload = Arc::new(Notify::new());
-        shared.tasks.spawn(server::accept(Arc::clone(&shared), public, Side::Public, stop.clone()));
+        let workers_stop = CancellationToken::new();
+        let workers = Workers::start(&shared.tasks, &workers_stop).map_err(StartError::Workers)?;
+        let serving =
+            server::accept(Arc::clone(&shared), public, Side::Public, stop.clone(), workers.clone());
+        shared.tasks.spawn(serving);
         // Health and metrics are told until the last request is answered.
         let admin_stop = Stop { drain: housekeeping.clone(), abort: stop.abort.clone() };
         if let Some(admin) = admin {
-            shared.tasks.spawn(server::accept(Arc::clone(&shared), admin, Side::Admin, admin_stop));
+            let serving = server::accept(Arc::clone(&shared), admin, Side::Admin, admin_stop, workers);
+            shared.tasks.spawn(serving);
         }
         let (again, stopping) = (Arc::clone(&reload), housekeeping.clone());
         match control {
@@ -170,6 +191,7 @@ impl Gateway {
             log,
             _abort_on_drop: stop.abort.clone().drop_guard(),
             _housekeeping_on_drop: housekeeping.clone().drop_guard(),
+            _workers_on_drop: workers_stop.drop_guard(),
             stop,
             housekeeping,
         })
@@ -191,6 +213,14 @@ fn open_audit(
     }
     let (handle, log) = audit::open(&audit.dir, &log_settings)
         .map_err(|error| StartError::Audit { dir: audit.dir.clone(), error })?;
+    let damage = handle.metrics().damage.load(std::sync::atomic::Ordering::Relaxed);
+    if damage > 0 {
+        tracing::warn!(
+            places = damage,
+            dir = %audit.dir.display(),
+            "Audit log was damaged or torn while nothing ran: `kt audit verify` says where."
+        );
+    }
     Ok((Some(handle), Some(log)))
 }
 
@@ -249,6 +279,8 @@ pub struct Running {
     housekeeping: CancellationToken,
     _abort_on_drop: DropGuard,
     _housekeeping_on_drop: DropGuard,
+    /// Last: what the others stop ends where it runs.
+    _workers_on_drop: DropGuard,
 }
 
 /// Makes a gateway look at its files at once. Cheap to clone.
@@ -284,7 +316,8 @@ impl Running {
         self.housekeeping.cancel();
         self.stop.abort.cancel();
         self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        // A disk that never answers holds what writes to it, and must not hold the end.
+        let ended = tokio::time::timeout(ABORT, self.shared.tasks.wait()).await.is_ok();
         let audit_closed = match self.log.take() {
             None => true,
             Some(log) => match log.close(AUDIT_CLOSE).await {
@@ -298,8 +331,9 @@ impl Running {
                 }
             },
         };
-        tracing::info!(cut = !finished, "Gateway has stopped.");
-        Drained { cut: !finished, audit_closed }
+        let cut = !(finished && ended);
+        tracing::info!(cut, "Gateway has stopped.");
+        Drained { cut, audit_closed }
     }
 
     /// Waits until no connection of a caller is left.

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use kt_proto::signed::Trust;
 
+use kt_policy::bind::BindSettings;
+
 /// The settings of one gateway.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -29,6 +31,11 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Whether `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are used for targets that are not on the loopback.
     pub proxy_from_environment: bool,
+    /// Certificates (PEM) that are trusted beside the system's when a target is asked.
+    pub upstream_ca_file: Option<PathBuf>,
+    /// After how much silence of an upstream an open stream gets a comment, so that what stands between keeps the
+    /// connection; absent: never.
+    pub heartbeat: Option<Duration>,
     /// How often files (pack, keys, secrets) are looked at for new content.
     pub reload_interval: Duration,
 }
@@ -119,6 +126,18 @@ impl Default for BindOptions {
             secrets_dir: None,
             allow_upstream: Vec::new(),
             upstream: Vec::new(),
+        }
+    }
+}
+
+impl From<&BindOptions> for BindSettings {
+    fn from(options: &BindOptions) -> Self {
+        Self {
+            workspace: options.workspace.clone(),
+            pack_env: options.pack_env.clone(),
+            has_secrets_dir: options.secrets_dir.is_some(),
+            allow_upstream: options.allow_upstream.clone(),
+            upstream: options.upstream.clone(),
         }
     }
 }
@@ -257,6 +276,8 @@ impl Settings {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             proxy_from_environment: true,
+            upstream_ca_file: None,
+            heartbeat: None,
             reload_interval: Duration::from_secs(1),
         }
     }

@@ -138,7 +138,13 @@ pub struct Break {
 
 impl fmt::Display for Break {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: `{}` at byte {}", self.kind, self.file, self.offset)?;
+        write!(f, "{}: ", self.kind)?;
+        if self.file.is_empty() {
+            // What is missed may be all that there was.
+            f.write_str("no segment")?;
+        } else {
+            write!(f, "`{}` at byte {}", self.file, self.offset)?;
+        }
         if let Some(sequence) = self.sequence {
             write!(f, ", record {sequence}")?;
         }

@@ -2,14 +2,13 @@
 
 use std::{fs, path::PathBuf};
 
-use kt_audit::{
-    dir::AuditDir,
-    sign::PublicKey,
-    verify::{BreakKind, Report},
-};
+use kt_audit::{record::DropReason, sign::PublicKey, verify::Report};
 use serde::Serialize;
 
-use super::{events::time, pack_file::counted};
+use super::{
+    events::{open, time, unreadable},
+    pack_file::counted,
+};
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, sanitize::clean},
@@ -34,19 +33,23 @@ pub(crate) struct Args {
 struct Verified {
     intact: bool,
     trusted_keys: &'static str,
+    /// Whether the file is there that says, signed, how far the chain went.
+    signed_head: bool,
     #[serde(flatten)]
     report: Report,
 }
 
 /// Verifies.
 pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
-    let unreadable = |error: kt_audit::dir::DirError| CliError::usage(error.to_string());
-    let dir = AuditDir::open(&args.audit_dir).map_err(unreadable)?;
+    let dir = open(&args.audit_dir)?;
     let keys = args.trust_keys.as_ref().map(read_keys).transpose()?;
-    let report = dir.verify(keys.as_deref(), &[]).map_err(unreadable)?;
+    // A head that can't be read is a break in the report.
+    let signed_head = !matches!(dir.head(), Ok(None));
+    let report = dir.verify(keys.as_deref(), &[]).map_err(|error| unreadable(&error))?;
     let verified = Verified {
         intact: report.is_intact(),
         trusted_keys: if keys.is_some() { "given" } else { "beside the log" },
+        signed_head,
         report,
     };
     let report = &verified.report;
@@ -71,16 +74,29 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
         if report.unsigned_records > 0 {
             writeln!(out, "  {} after the last signature", report.unsigned_records)?;
         }
+        if !verified.signed_head {
+            writeln!(out, "  no `head.json`: records cut off after the last signature would not be missed")?;
+        }
         for (reason, count) in &report.dropped {
-            writeln!(out, "  {count} records were dropped and told of: {reason:?}")?;
+            let records = counted(usize::try_from(*count).unwrap_or(usize::MAX), "record");
+            writeln!(out, "  {records} dropped, as the log itself says: {}", dropped_because(*reason))?;
         }
         Ok(())
     })?;
     if format == Format::Table && keys.is_none() {
         note("note: the keys beside the log were trusted; --trust-keys names keys kept elsewhere");
     }
-    debug_assert!(report.breaks.len() <= BreakKind::ALL.len());
     Ok(if verified.intact { Exit::Success } else { Exit::Findings })
+}
+
+fn dropped_because(reason: DropReason) -> &'static str {
+    match reason {
+        DropReason::QueueFull => "the queue was full",
+        DropReason::NoSpace => "there was no space",
+        DropReason::Io => "the disk refused the write",
+        DropReason::TooLarge => "they were too large",
+        DropReason::ShuttingDown => "the gateway was stopping",
+    }
 }
 
 fn read_keys(path: &PathBuf) -> Result<Vec<PublicKey>, CliError> {

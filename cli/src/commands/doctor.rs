@@ -1,22 +1,24 @@
 //! `kt doctor`: what would stop a gateway on this machine, before it is started.
 
 use std::{
+    borrow::Cow,
     fs,
-    net::{TcpListener, ToSocketAddrs as _},
-    path::{Path, PathBuf},
+    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+    path::Path,
     time::Duration,
 };
 
 use kt_audit::dir::AuditDir;
-use kt_data_plane::identity::keys::KeySet;
+use kt_data_plane::{
+    identity::keys::KeySet,
+    settings::{BindOptions, Origin, Settings},
+};
 use kt_policy::{
-    bind::{BindSettings, bind},
-    compiled::CompiledPack,
-    pack::providers::SecretKeyRef,
+    bind::bind, compiled::CompiledPack, lint::LintOptions, models::ModelTable, pack::providers::SecretKeyRef,
 };
 use serde::Serialize;
 
-use super::pack_file::counted;
+use super::{gateway_options::GatewayArgs, pack_file::counted};
 use crate::{
     exit::{CliError, Exit},
     output::{Format, print, table},
@@ -24,43 +26,12 @@ use crate::{
 
 /// Looks at this machine and says what would stop a gateway.
 ///
-/// Exits 0 when nothing would, 1 otherwise.
+/// Takes the options of `kt gateway run`, from the same places; without a pack it takes `policy-config.yaml`. Exits 0
+/// when nothing would, 1 otherwise.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The pack.
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "KEEPTRUSTS_GATEWAY_POLICY_CONFIG",
-        default_value = "policy-config.yaml"
-    )]
-    policy_config: PathBuf,
-    /// The gateway keys file.
-    #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_KEYS_FILE")]
-    keys_file: Option<PathBuf>,
-    /// The audit directory.
-    #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR", default_value = "kt-audit")]
-    audit_dir: PathBuf,
-    /// The folder of files with secrets.
-    #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_SECRETS_DIR")]
-    secrets_dir: Option<PathBuf>,
-    /// What `{workspace}` stands for.
-    #[arg(long, value_name = "NAME", env = "KEEPTRUSTS_GATEWAY_WORKSPACE")]
-    workspace: Option<String>,
-    /// Hosts that a pack may send to.
-    #[arg(long, value_name = "HOST", value_delimiter = ',', env = "KEEPTRUSTS_GATEWAY_ALLOW_UPSTREAM")]
-    allow_upstream: Vec<String>,
-    /// Replaces scheme, host and port of targets, as for `kt gateway run`.
-    #[arg(long, value_name = "ID|*=URL", value_delimiter = ',', env = "KEEPTRUSTS_UPSTREAM_URL")]
-    upstream: Vec<String>,
-    /// Where callers would connect.
-    #[arg(
-        long,
-        value_name = "ADDRESS:PORT",
-        default_value = "0.0.0.0:41002",
-        env = "KEEPTRUSTS_GATEWAY_LISTEN"
-    )]
-    listen: String,
+    #[command(flatten)]
+    gateway: GatewayArgs,
 }
 
 /// How a check went.
@@ -82,14 +53,20 @@ struct Check {
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Checks everything, also what comes after a failure.
-pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
+pub(crate) fn run(format: Format, args: Args) -> Result<Exit, CliError> {
+    let settings = args.gateway.layered()?.or_local_pack().settings()?;
     let mut checks = Vec::new();
-    if let Some(pack) = check_pack(args, &mut checks) {
-        check_binding(args, &pack, &mut checks);
+    if let Some(pack) = check_pack(&settings, &mut checks) {
+        check_binding(&settings.bind, &pack, &mut checks);
     }
-    check_keys(args, &mut checks);
-    check_audit(&args.audit_dir, &mut checks);
-    check_listener(&args.listen, &mut checks);
+    check_keys(&settings, &mut checks);
+    if let Some(audit) = &settings.audit {
+        check_audit(&audit.dir, &mut checks);
+    }
+    check_listener("listener", settings.listen, &mut checks);
+    if let Some(address) = settings.admin_listen {
+        check_listener("admin listener", address, &mut checks);
+    }
     let failed = checks.iter().any(|check| check.status == Status::Failed);
     print(format, &checks, |out| {
         let rows = checks.iter().map(|check| {
@@ -109,8 +86,39 @@ fn add(checks: &mut Vec<Check>, check: &str, status: Status, detail: impl Into<S
     checks.push(Check { check: check.to_owned(), status, detail: detail.into() });
 }
 
-fn check_pack(args: &Args, checks: &mut Vec<Check>) -> Option<CompiledPack> {
-    let path = &args.policy_config;
+/// The operator's model table, or the one that comes with the program.
+fn models(path: Option<&Path>, checks: &mut Vec<Check>) -> Option<Cow<'static, ModelTable>> {
+    let Some(path) = path else { return Some(Cow::Borrowed(ModelTable::built_in())) };
+    let parsed = fs::read(path).map_err(|error| error.to_string()).and_then(|bytes| {
+        let (table, findings) = ModelTable::parse(&bytes);
+        table.ok_or_else(|| counted(findings.len(), "finding"))
+    });
+    match parsed {
+        Ok(table) => {
+            add(checks, "model table", Status::Ok, table.version().to_owned());
+            Some(Cow::Owned(table))
+        }
+        Err(error) => {
+            add(checks, "model table", Status::Failed, format!("`{}`: {error}", path.display()));
+            None
+        }
+    }
+}
+
+fn check_pack(settings: &Settings, checks: &mut Vec<Check>) -> Option<CompiledPack> {
+    let path = match &settings.origin {
+        Origin::File(path) => path,
+        Origin::ControlPlane(control) => {
+            let detail = format!("pushed by `{}` to the fleet `{}`", control.url, control.fleet);
+            add(checks, "pack", Status::Ok, detail);
+            if let Err(error) = fs::read(&control.token_file) {
+                let detail = format!("can't read `{}`: {error}", control.token_file.display());
+                add(checks, "gateway token", Status::Failed, detail);
+            }
+            return None;
+        }
+    };
+    let models = models(settings.models_file.as_deref(), checks)?;
     let source = match fs::read(path) {
         Ok(source) => source,
         Err(error) => {
@@ -118,7 +126,7 @@ fn check_pack(args: &Args, checks: &mut Vec<Check>) -> Option<CompiledPack> {
             return None;
         }
     };
-    let checked = kt_policy::check(&source, &super::lint_options());
+    let checked = kt_policy::check(&source, &LintOptions { now: jiff::Timestamp::now(), models: &models });
     let errors = checked.findings.iter().filter(|finding| finding.is_error()).count();
     let Some(pack) = checked.pack else {
         let detail = format!("{}; `kt policy lint {}` shows them", counted(errors, "error"), path.display());
@@ -131,15 +139,8 @@ fn check_pack(args: &Args, checks: &mut Vec<Check>) -> Option<CompiledPack> {
     Some(pack)
 }
 
-fn check_binding(args: &Args, pack: &CompiledPack, checks: &mut Vec<Check>) {
-    let settings = BindSettings {
-        workspace: args.workspace.clone(),
-        pack_env: Vec::new(),
-        has_secrets_dir: args.secrets_dir.is_some(),
-        allow_upstream: args.allow_upstream.clone(),
-        upstream: args.upstream.clone(),
-    };
-    let binding = match bind(pack, &settings, &|name: &str| std::env::var(name).ok()) {
+fn check_binding(options: &BindOptions, pack: &CompiledPack, checks: &mut Vec<Check>) {
+    let binding = match bind(pack, &options.into(), &|name: &str| std::env::var(name).ok()) {
         Ok(binding) => binding,
         Err(findings) => {
             for finding in findings {
@@ -155,7 +156,7 @@ fn check_binding(args: &Args, pack: &CompiledPack, checks: &mut Vec<Check>) {
     }
     let mut hosts = std::collections::BTreeSet::new();
     for (target, bound) in pack.targets.iter().zip(binding.targets) {
-        check_secret(args, &target.id, bound.secret.as_ref(), checks);
+        check_secret(options.secrets_dir.as_deref(), &target.id, bound.secret.as_ref(), checks);
         hosts.extend(authority(&bound.base_url));
     }
     for host in hosts {
@@ -173,7 +174,12 @@ fn authority(base_url: &str) -> Option<String> {
     Some(if has_port { authority.to_owned() } else { format!("{authority}:{port}") })
 }
 
-fn check_secret(args: &Args, target: &str, secret: Option<&SecretKeyRef>, checks: &mut Vec<Check>) {
+fn check_secret(
+    secrets_dir: Option<&Path>,
+    target: &str,
+    secret: Option<&SecretKeyRef>,
+    checks: &mut Vec<Check>,
+) {
     let (status, detail) = match secret {
         None => (Status::Warning, "has no credential".to_owned()),
         Some(SecretKeyRef::Env(name)) if std::env::var_os(name).is_some_and(|value| !value.is_empty()) => {
@@ -183,7 +189,7 @@ fn check_secret(args: &Args, target: &str, secret: Option<&SecretKeyRef>, checks
             (Status::Failed, format!("`{name}` is not set: the target is unavailable"))
         }
         Some(SecretKeyRef::File(name)) => {
-            let path = args.secrets_dir.as_deref().unwrap_or(Path::new("")).join(name);
+            let path = secrets_dir.unwrap_or(Path::new("")).join(name);
             match fs::metadata(&path) {
                 Ok(file) if file.len() > 0 => (Status::Ok, format!("credential in `{}`", path.display())),
                 Ok(_) => (Status::Failed, format!("`{}` is empty", path.display())),
@@ -212,12 +218,11 @@ fn check_host(host: &str, checks: &mut Vec<Check>) {
     add(checks, &check, Status::Failed, last);
 }
 
-fn check_keys(args: &Args, checks: &mut Vec<Check>) {
-    let Some(path) = &args.keys_file else {
-        let loopback = args.listen.starts_with("127.")
-            || args.listen.starts_with("localhost")
-            || args.listen.starts_with("[::1]");
-        let (status, detail) = if loopback {
+fn check_keys(settings: &Settings, checks: &mut Vec<Check>) {
+    let Some(path) = &settings.identity.keys_file else {
+        let (status, detail) = if settings.identity.require_identity {
+            (Status::Failed, "--require-identity without a keys file: every caller is refused")
+        } else if settings.listen.ip().is_loopback() {
             (Status::Ok, "no keys file: callers are anonymous")
         } else {
             (Status::Warning, "no keys file: callers from other machines are anonymous; set --keys-file")
@@ -271,9 +276,9 @@ fn check_audit(path: &Path, checks: &mut Vec<Check>) {
     }
 }
 
-fn check_listener(listen: &str, checks: &mut Vec<Check>) {
+fn check_listener(check: &str, listen: SocketAddr, checks: &mut Vec<Check>) {
     match TcpListener::bind(listen) {
-        Ok(_) => add(checks, "listener", Status::Ok, format!("{listen} is free")),
-        Err(error) => add(checks, "listener", Status::Failed, format!("{listen}: {error}")),
+        Ok(_) => add(checks, check, Status::Ok, format!("{listen} is free")),
+        Err(error) => add(checks, check, Status::Failed, format!("{listen}: {error}")),
     }
 }

@@ -2,7 +2,11 @@
 
 mod row;
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use kt_audit::{
@@ -14,7 +18,7 @@ use uuid::Uuid;
 use self::row::Row;
 use crate::{
     exit::{CliError, Exit},
-    output::{Format, print, print_record, sanitize::clean, table},
+    output::{Format, note, print, print_record, sanitize::clean, table},
 };
 
 /// The records of an audit directory.
@@ -122,10 +126,11 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
 }
 
 fn list(format: Format, args: &List) -> Result<Exit, CliError> {
-    let dir = open(&args.dir)?;
+    let dir = open(&args.dir.audit_dir)?;
     let filter = filter(&args.which);
     let mut entries = Vec::new();
-    for entry in dir.records(Order::NewestFirst).map_err(|error| unreadable(&error))? {
+    let mut records = dir.records(Order::NewestFirst).map_err(|error| unreadable(&error))?;
+    for entry in records.by_ref() {
         let entry = entry.map_err(|error| unreadable(&error))?;
         // Segments overlap in time only where a clock went back; those are few, so nothing ends early here.
         if filter.matches(&entry) {
@@ -145,11 +150,21 @@ fn list(format: Format, args: &List) -> Result<Exit, CliError> {
             print_record(format, &json(entry)?, |_| Ok(()))?;
         }
     }
+    note_damage(records.unreadable_bytes());
     Ok(Exit::Success)
 }
 
+/// A list that leaves something out says so.
+fn note_damage(bytes: u64) {
+    if bytes > 0 {
+        note(&format!(
+            "note: {bytes} bytes of the log hold no readable record; `kt audit verify` says where"
+        ));
+    }
+}
+
 fn tail(format: Format, args: &Tail) -> Result<Exit, CliError> {
-    let dir = open(&args.dir)?;
+    let dir = open(&args.dir.audit_dir)?;
     let filter = filter(&args.which);
     let mut follow = dir.follow().map_err(|error| unreadable(&error))?;
     let mut shown = 0;
@@ -168,11 +183,12 @@ fn tail(format: Format, args: &Tail) -> Result<Exit, CliError> {
 }
 
 fn show(format: Format, args: &Show) -> Result<Exit, CliError> {
-    let dir = open(&args.dir)?;
+    let dir = open(&args.dir.audit_dir)?;
     let filter = Filter { id: Some(args.id), ..Filter::default() };
     let names = if args.names { dir.names().map_err(|error| unreadable(&error))? } else { Names::default() };
     let mut found = Vec::new();
-    for entry in dir.records(Order::OldestFirst).map_err(|error| unreadable(&error))? {
+    let mut records = dir.records(Order::OldestFirst).map_err(|error| unreadable(&error))?;
+    for entry in records.by_ref() {
         let entry = entry.map_err(|error| unreadable(&error))?;
         if filter.matches(&entry) {
             let mut value = json(&entry)?;
@@ -182,6 +198,7 @@ fn show(format: Format, args: &Show) -> Result<Exit, CliError> {
             found.push(value);
         }
     }
+    note_damage(records.unreadable_bytes());
     if found.is_empty() {
         return Err(CliError::failure(format!("no record of the request `{}`", args.id))
             .with_help("a request is recorded when the pack has `audit-logger` in its chain"));
@@ -203,14 +220,17 @@ fn name_of(entry: &Entry, names: &Names) -> Option<String> {
     names.name(subject?)
 }
 
-fn open(dir: &Dir) -> Result<AuditDir, CliError> {
-    AuditDir::open(&dir.audit_dir).map_err(|error| {
+/// Opens a directory that is said to hold an audit log.
+pub(super) fn open(dir: &Path) -> Result<AuditDir, CliError> {
+    AuditDir::open(dir).map_err(|error| {
         unreadable(&error).with_help("a gateway writes its log below `--audit-dir`, by default ./kt-audit")
     })
 }
 
-fn unreadable(error: &DirError) -> CliError {
-    CliError::usage(error.to_string())
+/// Why a log can't be read, with the cause that the file system gave.
+pub(super) fn unreadable(error: &DirError) -> CliError {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    CliError::usage(format!("{error}{cause}"))
 }
 
 fn json(entry: &Entry) -> Result<serde_json::Value, CliError> {

@@ -113,6 +113,13 @@ fn create(format: Format, args: Create) -> Result<Exit, CliError> {
     if let Some(role) = args.roles.iter().find(|role| role.trim().is_empty()) {
         return Err(CliError::usage(format!("`--role {role}` is empty")));
     }
+    let told = [("user", &args.user), ("team", &args.team), ("cost-center", &args.cost_center)];
+    for (flag, value) in told {
+        if value.as_ref().is_some_and(|value| value.trim().is_empty()) {
+            return Err(CliError::usage(format!("`--{flag}` is empty"))
+                .with_help(format!("leave `--{flag}` out where there is none")));
+        }
+    }
     let _lock = lock(path)?;
     let mut file = read(path, Absent::Empty)?;
     let now = Timestamp::now();

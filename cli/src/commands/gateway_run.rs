@@ -1,15 +1,11 @@
 //! `kt gateway run`
 
-mod options;
 mod telemetry;
-
-use std::path::PathBuf;
 
 use kt_data_plane::{Gateway, PackFault, StartError, settings::Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::options::Options;
-use super::pack_file;
+use super::{gateway_options::GatewayArgs, pack_file};
 use crate::exit::{CliError, Exit};
 
 /// Serves the OpenAI API, enforces a pack, forwards to Databricks.
@@ -18,20 +14,13 @@ use crate::exit::{CliError, Exit};
 /// `admin_listen` there); the flag wins over the variable, the variable over the file, the file over the default.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The settings file, YAML.
-    #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_CONFIG")]
-    config: Option<PathBuf>,
-
     #[command(flatten)]
-    options: Options,
+    gateway: GatewayArgs,
 }
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(crate) fn run(args: Args) -> Result<Exit, CliError> {
-    let options = match &args.config {
-        Some(path) => args.options.over(Options::read(path)?),
-        None => args.options,
-    };
+    let options = args.gateway.layered()?;
     telemetry::start(options.log_format(), options.log_level())?;
     // First thing: one TLS provider for everything in the process. A second call changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

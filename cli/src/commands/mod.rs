@@ -14,6 +14,7 @@ pub(crate) mod policy_schema;
 pub(crate) mod policy_test;
 pub(crate) mod version;
 
+mod gateway_options;
 mod pack_file;
 
 use crate::{
@@ -32,7 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Policy(Policy::Scan(args)) => policy_scan::run(&args),
         Command::Policy(Policy::Schema) => policy_schema::run(format),
         Command::Init(args) => init::run(&args),
-        Command::Doctor(args) => doctor::run(format, &args),
+        Command::Doctor(args) => doctor::run(format, *args),
         Command::Events(command) => events::run(format, command),
         Command::Audit(Audit::Verify(args)) => audit_verify::run(format, &args),
         Command::Explain(args) => explain::run(format, &args),

@@ -40,6 +40,9 @@ fn render(renderer: &Renderer, name: &str, source: &str, diagnostic: &Diagnostic
             annotation = annotation.label(clean(&diagnostic.path).into_owned());
         }
         group = group.element(Snippet::source(source.as_ref()).path(name.as_ref()).annotation(annotation));
+    } else if !diagnostic.path.is_empty() {
+        // Binding looks at the compiled pack, which has paths and no places.
+        group = group.element(Level::NOTE.message(format!("at `{}`", clean(&diagnostic.path))));
     }
     if let Some(help) = &diagnostic.help {
         group = group.element(Level::HELP.message(clean(help).into_owned()));
@@ -66,6 +69,15 @@ mod tests {
             help: Some("did you mean `dlp-filter`?".to_owned()),
         };
         insta::assert_snapshot!(plain("pack.yaml", source, &diagnostic));
+    }
+
+    #[test]
+    fn a_diagnostic_without_a_place_in_the_source_names_its_path() {
+        let mut diagnostic =
+            Diagnostic::error(Code(501), "providers.targets[1].base_url", None, "no workspace");
+        assert!(plain("pack.yaml", "", &diagnostic).contains("at `providers.targets[1].base_url`"));
+        diagnostic.path.clear();
+        assert!(!plain("pack.yaml", "", &diagnostic).contains("at `"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{cell::RefCell, sync::Arc};
 use bytes::Bytes;
 use kt_policy::{
     caller::Caller,
-    evaluate::{Deadline, Env, FailMode, Judgement, Workspace},
+    evaluate::{Deadline, Env, FailMode, Judgement, Timer, Workspace},
     json,
     request::{Request, RequestError},
     verdict::Endpoint,
@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::Exchange;
 use crate::{active::Active, error::GatewayError, settings};
 
-/// Larger bodies are judged on the blocking pool.
-const INLINE_BYTES: usize = 128 * 1024;
+/// Larger bodies are judged on the blocking pool: a worker is away from its other connections for a millisecond or two
+/// at most.
+const INLINE_BYTES: usize = 32 * 1024;
 
 thread_local! {
     /// Memory that judgements on one thread use one after the other.
@@ -82,7 +83,13 @@ impl Question {
         let request = Request::parse(self.endpoint, &self.body, &limits).map_err(malformed)?;
         let parsed = Instant::now();
         let is_over = || parsed.elapsed() > self.policy_timeout;
-        let env = Env { now: self.now, deadline: Deadline::when(&is_over), fail_mode: self.fail_mode };
+        let elapsed = || parsed.elapsed();
+        let env = Env {
+            now: self.now,
+            deadline: Deadline::when(&is_over),
+            fail_mode: self.fail_mode,
+            timer: Timer::with(&elapsed),
+        };
         let judgement = judge(&self.active, &request, &self.caller, &env);
         Ok(Decision {
             endpoint: self.endpoint,

@@ -1,6 +1,10 @@
 //! One request and what is known of it: carried through its whole life, recorded at its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use http::{HeaderMap, Response, header::CONTENT_LENGTH};
 use jiff::Timestamp;
@@ -9,6 +13,7 @@ use kt_policy::{
     caller::Caller,
     edit::EditNote,
     evaluate::Judgement,
+    usage::Usage,
     verdict::{Endpoint, Verdict},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -24,7 +29,6 @@ use crate::{
     },
     respond::{self, Body},
     shared::Shared,
-    upstream::usage::Usage,
 };
 
 /// One request and what is known of it.
@@ -53,8 +57,11 @@ pub(crate) struct State {
     pub(super) judgement: Option<Judgement>,
     pub(super) names_include_usage: bool,
     pub(super) edits: Vec<EditNote>,
+    /// The bound that the output is counted against, where the target refuses the parameter for it.
+    pub(super) counted_bound: Option<recorded::TokenBound>,
     pub(super) attempts: Vec<Attempt>,
-    /// Index of the target that answered, or answers.
+    /// Index of the target that was asked last: the one that answers, whose failure ends the request, or that was still
+    /// being waited for.
     pub(super) target: Option<usize>,
     pub(super) usage: Usage,
     pub(super) upstream_request_id: Option<String>,
@@ -143,6 +150,7 @@ impl Exchange {
             judgement: None,
             names_include_usage: false,
             edits: Vec::new(),
+            counted_bound: None,
             attempts: Vec::new(),
             target: None,
             usage: Usage::default(),
@@ -291,9 +299,15 @@ impl Exchange {
     /// has returned.
     pub(crate) async fn close(&mut self, closing: Closing) -> Result<(), GatewayError> {
         let Some(append) = self.closed_record(&closing) else { return Ok(()) };
-        // On a task of its own: the client going away must not cut the record off.
-        let append = self.shared.tasks.spawn(append);
-        match append.await {
+        let mut append = Box::pin(append);
+        // Mostly it is written at once. Otherwise it goes on as a task of its own: the client going away must not cut
+        // the record off.
+        let at_once = std::future::poll_fn(|cx| Poll::Ready(append.as_mut().poll(cx))).await;
+        let result = match at_once {
+            Poll::Ready(result) => Ok(result),
+            Poll::Pending => self.shared.tasks.spawn(append).await,
+        };
+        match result {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::error!(
@@ -372,7 +386,7 @@ impl Exchange {
         for (stage, took) in record::stages(&state.latency) {
             metrics.stage(stage, Duration::from_micros(took));
         }
-        for (direction, tokens) in [("input", state.usage.prompt), ("output", state.usage.completion)] {
+        for (direction, tokens) in [("input", state.usage.input), ("output", state.usage.output)] {
             if let Some(tokens) = tokens {
                 let labels = TokenLabels { direction, model: Arc::clone(&model) };
                 metrics.tokens.get_or_create(&labels).inc_by(tokens);
@@ -434,9 +448,15 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let status = self.state.target.is_some().then_some(200);
+        // An answer was begun when its first bytes were there.
+        let status = self.state.latency.first_byte.is_some().then_some(200);
         if let Some(append) = self.closed_record(&Closing::aborted(status)) {
-            self.shared.tasks.spawn(append);
+            let mut append = Box::pin(append);
+            // Where it can be written at once it is, so that it needs no runtime that goes on.
+            let mut cx = Context::from_waker(Waker::noop());
+            if append.as_mut().poll(&mut cx).is_pending() {
+                self.shared.tasks.spawn(append);
+            }
         }
     }
 }

@@ -86,7 +86,7 @@ impl Walker<'_> {
             // Definitions that a remote server gave.
             "mcp_list_tools" => {
                 if let Some(list) = self.document.get(item, "tools") {
-                    self.note_tools(list);
+                    self.note_tools(list, &format!("input[{index}].tools"))?;
                 }
                 self.everything(item, FieldKind::ToolDefinition, Origin::Data);
             }

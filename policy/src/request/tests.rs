@@ -32,6 +32,51 @@ fn what_decisions_need_is_read() {
 }
 
 #[test]
+fn every_name_that_a_reader_may_take_for_a_tool_is_noted() {
+    let names = |tools: &str| {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"tools":[{tools}]}}"#);
+        chat(&body).tools().iter().map(|tool| tool.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(r#"{"type":"function","function":{"name":"a"},"name":"b"}"#), ["a", "b"]);
+    assert_eq!(names(r#"{"type":"function","function":{"name":"a"},"name":"a"}"#), ["a"]);
+    assert_eq!(names(r#"{"type":"web_search","function":{"name":"a"}}"#), ["a", "web_search"]);
+    assert_eq!(names(r#"{"type":"mcp","server_label":"s","custom":{"name":"a"}}"#), ["a", "mcp:s"]);
+    assert_eq!(names(r#"{"type":"function"}"#), [""]);
+}
+
+#[test]
+fn tools_that_are_no_list_of_objects_are_refused() {
+    for (member, param) in [
+        (r#""tools":{"type":"function","function":{"name":"f"}}"#, "tools"),
+        (r#""tools":"f""#, "tools"),
+        (r#""functions":{"name":"f"}"#, "functions"),
+        (r#""tools":[{"type":"function","function":{"name":"f"}},"g"]"#, "tools[1]"),
+        (r#""extra_params":{"tools":{"name":"f"}}"#, "extra_params.tools"),
+    ] {
+        let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{member}}}"#);
+        let error = parse(Endpoint::ChatCompletions, &body).unwrap_err();
+        assert_eq!((error.code(), error.param.as_deref()), ("invalid_type", Some(param)), "{body}");
+    }
+    assert!(
+        chat(r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"tools":null}"#).tools().is_empty()
+    );
+}
+
+#[test]
+fn what_is_passed_on_counts_like_what_stands_at_the_top() {
+    let request = chat(
+        r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"extra_params":{"n":"3","max_tokens":7,"tools":[{"name":"f"}]}}"#,
+    );
+    assert_eq!((request.choices(), request.max_tokens()), (3, Some(7)));
+    assert_eq!(request.tools().iter().map(|tool| &*tool.name).collect::<Vec<_>>(), ["f"]);
+    let other =
+        r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"extra_params":{"model":"other"}}"#;
+    let error = parse(Endpoint::ChatCompletions, other).unwrap_err();
+    assert_eq!(error.param.as_deref(), Some("extra_params.model"));
+}
+
+#[test]
 fn null_is_absent() {
     let request = chat(
         r#"{"model":"m","messages":[{"role":"user","content":null}],"stream":null,"n":null,"max_tokens":null,"stream_options":null}"#,

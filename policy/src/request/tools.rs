@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt};
 
-use super::walk::Walker;
+use super::{
+    RequestError,
+    walk::{Walker, wrong_type},
+};
 use crate::json::{Kind, NodeId};
 
 /// A tool that a request offers to the model. Its debug form tells the length of the name: the name is a text of the
@@ -23,30 +26,45 @@ impl fmt::Debug for Tool<'_> {
 }
 
 impl<'b> Walker<'b> {
-    /// Notes the tools of a `tools` or `functions` list.
-    pub(super) fn note_tools(&mut self, list: NodeId) {
-        let tools: Vec<_> =
-            self.document.items(list).map(|tool| Tool { name: self.tool_name(tool), node: tool }).collect();
-        self.tools.extend(tools);
+    /// Notes the tools of a `tools` or `functions` list. Anything but a list of objects is refused: what one reader
+    /// takes for a tool must not pass another as none.
+    pub(super) fn note_tools(&mut self, list: NodeId, param: &str) -> Result<(), RequestError> {
+        match self.document.kind(list) {
+            Kind::Null => return Ok(()),
+            Kind::Array => {}
+            _ => return Err(wrong_type(param, "a list")),
+        }
+        let mut noted = Vec::new();
+        for (at, tool) in self.document.items(list).enumerate() {
+            if self.document.kind(tool) != Kind::Object {
+                return Err(wrong_type(format!("{param}[{at}]"), "an object"));
+            }
+            noted.extend(self.tool_names(tool).into_iter().map(|name| Tool { name, node: tool }));
+        }
+        self.tools.extend(noted);
+        Ok(())
     }
 
-    fn tool_name(&self, tool: NodeId) -> Cow<'b, str> {
+    /// Every name that a reader may take for that of the tool; one that is empty where there is none.
+    fn tool_names(&self, tool: NodeId) -> Vec<Cow<'b, str>> {
         let text = |object, key| self.document.get(object, key).and_then(|value| self.document.string(value));
         let kind = text(tool, "type");
-        if kind.as_deref() == Some("mcp") {
-            return Cow::Owned(format!("mcp:{}", text(tool, "server_label").unwrap_or_default()));
-        }
+        let mut names: Vec<Cow<'b, str>> = Vec::with_capacity(1);
         for holder in ["function", "custom"] {
-            if let Some(inner) =
-                self.document.get(tool, holder).filter(|at| self.document.kind(*at) == Kind::Object)
-                && let Some(name) = text(inner, "name")
-            {
-                return name;
-            }
+            let inner = self.document.get(tool, holder).filter(|at| self.document.kind(*at) == Kind::Object);
+            names.extend(inner.and_then(|inner| text(inner, "name")));
         }
         match kind.as_deref() {
-            Some("function" | "custom") | None => text(tool, "name").unwrap_or_default(),
-            Some(_) => kind.unwrap_or_default(),
+            Some("function" | "custom") | None => names.extend(text(tool, "name")),
+            Some("mcp") => {
+                names.push(Cow::Owned(format!("mcp:{}", text(tool, "server_label").unwrap_or_default())));
+            }
+            Some(_) => names.extend(kind),
         }
+        if names.is_empty() {
+            names.push(Cow::default());
+        }
+        names.dedup();
+        names
     }
 }

@@ -160,7 +160,7 @@ impl Walker<'_> {
             "stop" => self.everything(value, FieldKind::Stop, Origin::Operator),
             "response_format" => self.everything(value, FieldKind::ResponseFormat, Origin::Operator),
             "tools" | "functions" => {
-                self.note_tools(value);
+                self.note_tools(value, &name)?;
                 self.everything(value, FieldKind::ToolDefinition, Origin::Operator);
             }
             "web_search_options" => {
@@ -169,10 +169,10 @@ impl Walker<'_> {
                 self.everything(value, FieldKind::ToolDefinition, Origin::Operator);
             }
             "extra_params" => {
-                // Databricks passes these on to the model, so a token bound in here is one.
+                // Databricks passes these on to the model, so what decisions rest on counts in here too.
                 let mut members = self.document.children(value, Kind::Object);
                 while let Some((inner, inner_value)) = members.member(&self.document) {
-                    self.passed_on_limit(inner, inner_value)?;
+                    self.passed_on(inner, inner_value)?;
                 }
                 self.everything(value, FieldKind::Metadata, Origin::Other);
             }
@@ -194,19 +194,23 @@ impl Walker<'_> {
         Ok(())
     }
 
-    fn passed_on_limit(&mut self, key: NodeId, value: NodeId) -> Result<(), RequestError> {
+    fn passed_on(&mut self, key: NodeId, value: NodeId) -> Result<(), RequestError> {
         let name = self.document.decoded(key);
+        let param = format!("extra_params.{name}");
+        match &*name {
+            "model" => return Err(invalid(param, "left out: the model is the `model` of the body")),
+            "tools" | "functions" => return self.note_tools(value, &param),
+            "n" | "best_of" => {
+                let count = self.passed_on_count(value, param)?;
+                self.choices = self.choices.max(count);
+                return Ok(());
+            }
+            _ => {}
+        }
         let Some(parameter) = TOKEN_PARAMETERS.iter().find(|parameter| **parameter == name) else {
             return Ok(());
         };
-        let param = format!("extra_params.{parameter}");
-        let number = match self.document.kind(value) {
-            Kind::String => self.document.decoded(value).trim().parse().ok(),
-            _ => self.document.unsigned(value),
-        };
-        let Some(number) = number else {
-            return Err(invalid(param, "a positive integer"));
-        };
+        let number = self.passed_on_count(value, param)?;
         self.token_limits.push(TokenLimit {
             name: parameter,
             node: value,
@@ -214,6 +218,15 @@ impl Walker<'_> {
             top_level: false,
         });
         Ok(())
+    }
+
+    /// A number, or a text that holds one: what is passed on is often written so.
+    fn passed_on_count(&self, value: NodeId, param: String) -> Result<u64, RequestError> {
+        let number = match self.document.kind(value) {
+            Kind::String => self.document.decoded(value).trim().parse().ok(),
+            _ => self.document.unsigned(value),
+        };
+        number.filter(|number| *number > 0).ok_or_else(|| invalid(param, "a positive integer"))
     }
 
     /// Token ids as keys, numbers as values: nothing else is left out.

@@ -2,7 +2,7 @@
 
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use super::options::LogFormat;
+use crate::commands::gateway_options::LogFormat;
 use crate::exit::CliError;
 
 /// Starts logging. `level` is a level or a filter (`info`, `kt_data_plane=debug`).

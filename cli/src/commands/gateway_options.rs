@@ -1,7 +1,12 @@
 //! The settings of a gateway as flags, environment variables and keys of a file: one struct, so that the three can't
 //! drift apart.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kt_audit::sign::PublicKey;
 use kt_data_plane::settings::{
@@ -134,6 +139,13 @@ options! {
     #[arg(value_name = "ID|*=URL", value_delimiter = ',')]
     #[serde(skip)]
     upstream: Vec<String> = "KEEPTRUSTS_UPSTREAM_URL";
+    /// Certificates (PEM) that are trusted beside the system's when targets are asked, of a proxy that inspects for
+    /// example. Read at the start.
+    #[arg(value_name = "FILE")]
+    upstream_ca_file: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_UPSTREAM_CA_FILE";
+    /// Seconds of silence of an upstream after which an open stream gets a comment line. Default 0: none.
+    #[arg(value_name = "SECONDS")]
+    heartbeat_seconds: Option<u64> = "KEEPTRUSTS_GATEWAY_HEARTBEAT_SECONDS";
     /// The gateway keys file; see `kt gateway-key create`.
     #[arg(value_name = "FILE")]
     keys_file: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_KEYS_FILE";
@@ -193,18 +205,47 @@ options! {
     log_level: Option<String> = "KEEPTRUSTS_GATEWAY_LOG_LEVEL";
 }
 
+/// The settings of a gateway and the file that gives those that are not typed: the same for the command that runs a
+/// gateway and for the one that checks what would stop it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GatewayArgs {
+    /// The settings file, YAML.
+    #[arg(long, value_name = "FILE", env = "KEEPTRUSTS_GATEWAY_CONFIG")]
+    config: Option<PathBuf>,
+
+    #[command(flatten)]
+    options: Options,
+}
+
+// === impl GatewayArgs ===
+
+impl GatewayArgs {
+    /// What was typed or set, over what the settings file says.
+    pub(crate) fn layered(self) -> Result<Options, CliError> {
+        match &self.config {
+            Some(path) => Ok(self.options.over(Options::read(path)?)),
+            None => Ok(self.options),
+        }
+    }
+}
+
 // === impl Options ===
 
 impl Options {
     /// Reads a settings file.
-    pub(crate) fn read(path: &std::path::Path) -> Result<Self, CliError> {
+    fn read(path: &Path) -> Result<Self, CliError> {
         let name = path.display();
         let text = fs::read_to_string(path)
             .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
-        serde_saphyr::from_str(&text).map_err(|error| {
+        Self::parse(&text).map_err(|error| {
             CliError::usage(format!("`{name}` is not a settings file: {error}"))
                 .with_help("`kt gateway run --help` lists the settings")
         })
+    }
+
+    /// Reads the text of a settings file. Errors are one line: without the snippet that the library would draw.
+    fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
+        serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
     }
 
     pub(crate) fn log_format(&self) -> LogFormat {
@@ -283,8 +324,46 @@ impl Options {
         })
     }
 
+    /// A limit of nothing would start a gateway that refuses every request.
+    fn refuse_zero(&self) -> Result<(), CliError> {
+        let counts = [
+            ("max_concurrency", self.max_concurrency),
+            ("max_connections", self.max_connections),
+            ("max_body_bytes", self.max_body_bytes),
+            ("max_head_bytes", self.max_head_bytes),
+            ("max_headers", self.max_headers),
+            ("max_json_depth", self.max_json_depth),
+        ];
+        let times = [
+            ("head_timeout_seconds", self.head_timeout_seconds),
+            ("body_timeout_seconds", self.body_timeout_seconds),
+            ("idle_timeout_seconds", self.idle_timeout_seconds),
+            ("stall_timeout_seconds", self.stall_timeout_seconds),
+            ("policy_timeout_ms", self.policy_timeout_ms),
+        ];
+        let zero = counts.iter().find(|(_, value)| *value == Some(0)).map(|(name, _)| *name);
+        let zero = zero.or_else(|| times.iter().find(|(_, value)| *value == Some(0)).map(|(name, _)| *name));
+        match zero {
+            None => Ok(()),
+            Some(name) => {
+                let flag = name.replace('_', "-");
+                let error = CliError::usage(format!("`--{flag}` is 0: every request would be refused"));
+                Err(error.with_help(format!("leave `--{flag}` out for its default, or give at least 1")))
+            }
+        }
+    }
+
+    /// The pack of the current folder where none was named.
+    pub(crate) fn or_local_pack(mut self) -> Self {
+        if self.control_plane.is_none() {
+            self.policy_config.get_or_insert_with(|| PathBuf::from("policy-config.yaml"));
+        }
+        self
+    }
+
     /// The settings, with the defaults where nothing was said.
     pub(crate) fn settings(self) -> Result<Settings, CliError> {
+        self.refuse_zero()?;
         let defaults = self.defaults()?;
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         Ok(Settings {
@@ -306,6 +385,8 @@ impl Options {
                 dir: self.audit_dir.unwrap_or_else(|| PathBuf::from("kt-audit")),
                 log: kt_data_plane::audit::Settings::default(),
             }),
+            upstream_ca_file: self.upstream_ca_file,
+            heartbeat: self.heartbeat_seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
             fail_mode: match self.fail_mode {
                 Some(FailModeOption::Allow) => FailMode::Allow,
                 Some(FailModeOption::Block) | None => FailMode::Block,
@@ -366,7 +447,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file: Options = serde_saphyr::from_str(
+        let file: Options = Options::parse(
             "listen: 127.0.0.1:1\nmax_concurrency: 7\nallow_upstream: [a.example]\npolicy_config: p.yaml\n",
         )
         .unwrap();
@@ -380,8 +461,10 @@ mod tests {
     #[test]
     fn an_unknown_key_of_the_file_is_refused_and_so_is_an_upstream_override() {
         for text in ["listn: 127.0.0.1:1\n", "upstream: ['*=http://127.0.0.1:1']\n"] {
-            let error = serde_saphyr::from_str::<Options>(text).unwrap_err().to_string();
+            let error = Options::parse(text).unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");
+            assert!(error.contains("line 1"), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 
@@ -433,8 +516,17 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_nothing_is_refused_by_name_from_any_layer() {
+        let error = typed(&["--policy-config", "p.yaml", "--max-concurrency", "0"]).settings().unwrap_err();
+        assert!(error.to_string().contains("`--max-concurrency` is 0"), "{error}");
+        let file = Options::parse("policy_config: p.yaml\npolicy_timeout_ms: 0\n").unwrap();
+        let error = typed(&[]).over(file).settings().unwrap_err();
+        assert!(error.to_string().contains("`--policy-timeout-ms` is 0"), "{error}");
+    }
+
+    #[test]
     fn a_switch_can_be_turned_off_against_the_file() {
-        let file: Options = serde_saphyr::from_str("require_identity: true\n").unwrap();
+        let file: Options = Options::parse("require_identity: true\n").unwrap();
         assert_eq!(typed(&["--require-identity", "false"]).over(file).require_identity, Some(false));
         assert_eq!(typed(&["--require-identity"]).require_identity, Some(true));
     }
