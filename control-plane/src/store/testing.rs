@@ -19,11 +19,11 @@ use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 
 /// How long a member may take to serve.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(30);
 /// A port may be taken between its choice and its use; then others are chosen.
-const TRIES: usize = 5;
+const TRIES: usize = 3;
 /// What etcd says when it has a leader and serves.
-const READY: &str = "ready to serve client requests";
+const READY: &str = "serving client traffic";
 /// Lines of output kept to explain a failed start.
 const TAIL: usize = 15;
 
