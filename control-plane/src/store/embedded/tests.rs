@@ -134,7 +134,7 @@ async fn foreign_damaged_and_newer_files_are_refused_and_left_as_they_are() {
         error
     };
     assert!(matches!(refused(b"pack:\n  name: demo\n").await, OpenError::Foreign { .. }));
-    assert!(matches!(refused(&[0; 100_000]).await, OpenError::Foreign { .. }));
+    assert!(matches!(refused(&vec![0; 100_000]).await, OpenError::Foreign { .. }));
 
     // A database of somebody else's.
     fs::remove_file(&path).unwrap();
