@@ -84,6 +84,10 @@ impl Members {
         Ok(Self { has_login: settings.has_login(), options, members, current: AtomicUsize::new(0) })
     }
 
+    pub(super) fn has_login(&self) -> bool {
+        self.has_login
+    }
+
     /// The number of the member that is used now.
     pub(super) fn current(&self) -> usize {
         self.current.load(Ordering::Relaxed)
