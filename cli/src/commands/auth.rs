@@ -153,7 +153,8 @@ fn login(format: Format, args: Login) -> Result<Exit, CliError> {
     })?;
     show(format, &who)?;
     if who.token.is_bootstrap {
-        note("this is the bootstrap token: make one of your own with `kt auth token create --role admin`");
+        note("this is the bootstrap token: it ends with the first admin token or after a day");
+        note("  help: `kt auth token create --name YOU --role admin`, then `kt auth login` with that one");
     }
     Ok(Exit::Success)
 }

@@ -106,11 +106,8 @@ pub(crate) fn table<const N: usize>(
 pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let facts: Vec<_> = facts.into_iter().collect();
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let mut text = String::new();
-    for (name, value) in facts {
-        text.push_str(&format!("{name:width$}  {}\n", clean(&value)));
-    }
-    text
+    let line = |(name, value): (&str, String)| format!("{name:width$}  {}\n", clean(&value));
+    facts.into_iter().map(line).collect::<Vec<_>>().concat()
 }
 
 /// A line for people on stderr.

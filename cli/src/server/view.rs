@@ -250,6 +250,16 @@ impl Counts {
     pub(crate) fn connected(&self) -> u32 {
         self.applied + self.pending + self.rejected + self.silent
     }
+
+    /// Those that are connected and do not enforce what is wanted, in words that follow others.
+    pub(crate) fn exceptions(&self) -> String {
+        [(self.pending, "pending"), (self.rejected, "refused"), (self.silent, "silent")]
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!(", {count} {what}"))
+            .collect::<Vec<_>>()
+            .concat()
+    }
 }
 
 impl From<&v1::FleetStatus> for FleetStatus {
@@ -373,18 +383,10 @@ impl Refusal {
             _ => self.stage.clone(),
         };
         let line = |reason: &Reason| {
-            let mut text = stage.clone();
-            if !reason.path.is_empty() {
-                text.push_str(&format!(" {}", reason.path));
-            }
-            if let Some(line) = reason.line {
-                text.push_str(&format!(" line {line}"));
-            }
-            text.push_str(&format!(": {} {}", reason.code, reason.message));
-            if let Some(help) = &reason.help {
-                text.push_str(&format!(" ({help})"));
-            }
-            text
+            let path = if reason.path.is_empty() { String::new() } else { format!(" {}", reason.path) };
+            let line = reason.line.map(|line| format!(" line {line}")).unwrap_or_default();
+            let help = reason.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{stage}{path}{line}: {} {}{help}", reason.code, reason.message)
         };
         if self.reasons.is_empty() { vec![stage] } else { self.reasons.iter().map(line).collect() }
     }

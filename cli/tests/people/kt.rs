@@ -37,8 +37,12 @@ impl Person {
 
     /// Somebody who has nothing yet.
     pub(crate) fn stranger(double: &Double) -> Self {
-        let home = tempfile::tempdir().unwrap();
-        Self { home, server: format!("http://{}", double.addr), variables: Vec::new() }
+        Self::of(format!("http://{}", double.addr))
+    }
+
+    /// Somebody who knows where a control plane is, and no more.
+    pub(crate) fn of(server: String) -> Self {
+        Self { home: tempfile::tempdir().unwrap(), server, variables: Vec::new() }
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

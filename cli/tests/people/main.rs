@@ -8,4 +8,5 @@ mod contexts;
 mod double;
 mod faults;
 mod kt;
+mod real;
 mod shown;

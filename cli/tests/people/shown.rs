@@ -45,7 +45,8 @@ async fn a_dry_run_says_what_would_be_and_changes_nothing() {
     shows!("dry_run", person.kt(&["pack", "publish", "two.yaml", "--dry-run"]));
     shows!("dry_run_json", person.kt(&["pack", "publish", "two.yaml", "--dry-run", "-o", "json"]));
     shows!("dry_run_same", person.kt(&["pack", "publish", "one.yaml", "--dry-run"]));
-    assert_eq!((double.state().packs.len(), double.ids("assign").len()), (1, 1));
+    let packs = double.state().packs.len();
+    assert_eq!((packs, double.ids("assign").len()), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

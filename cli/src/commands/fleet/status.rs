@@ -99,18 +99,19 @@ fn wanted(status: &view::FleetStatus) -> String {
 }
 
 fn counted(counts: view::Counts) -> String {
-    let mut text = format!("{} of {} gateways enforce it", counts.applied, counts.gateways);
-    for (count, what) in [
-        (counts.pending, "pending"),
-        (counts.rejected, "refused"),
-        (counts.silent, "silent"),
-        (counts.disconnected, "disconnected"),
-    ] {
-        if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
-        }
+    if counts.gateways == 0 {
+        return "no gateway was heard of within a day".to_owned();
     }
-    text
+    let disconnected = match counts.disconnected {
+        0 => String::new(),
+        count => format!(", {count} disconnected"),
+    };
+    format!(
+        "{} of {} gateways enforce it{}{disconnected}",
+        counts.applied,
+        counts.gateways,
+        counts.exceptions()
+    )
 }
 
 fn human(out: &mut dyn std::io::Write, status: &view::FleetStatus) -> std::io::Result<()> {

@@ -110,8 +110,13 @@ async fn target(
     }
     let past = assign::history(session, &args.fleet, |all| previous(all).is_some()).await?;
     previous(&past).ok_or_else(|| {
-        CliError::failure(format!("the fleet `{}` has enforced nothing before", args.fleet))
-            .with_help("`--to VERSION` names a version: `kt pack versions`")
+        let packs: Vec<String> = head.packs.iter().map(ToString::to_string).collect();
+        CliError::failure(format!(
+            "the fleet `{}` has enforced nothing before {}",
+            args.fleet,
+            packs.join(",")
+        ))
+        .with_help("`--to VERSION` names a version: `kt pack versions`")
     })
 }
 

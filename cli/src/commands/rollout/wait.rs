@@ -143,15 +143,7 @@ fn judge(status: &view::FleetStatus, generation: u64) -> Option<End> {
 fn progress(counts: view::Counts) -> String {
     let connected = counts.connected();
     let noun = if connected == 1 { "gateway" } else { "gateways" };
-    let mut text = format!("enforced by {} of {connected} connected {noun}", counts.applied);
-    for (count, what) in
-        [(counts.pending, "pending"), (counts.rejected, "refused"), (counts.silent, "silent")]
-    {
-        if count > 0 {
-            text.push_str(&format!(", {count} {what}"));
-        }
-    }
-    text
+    format!("enforced by {} of {connected} connected {noun}{}", counts.applied, counts.exceptions())
 }
 
 /// Progress on stderr: a bar on a terminal, a line a change elsewhere.

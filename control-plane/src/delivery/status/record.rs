@@ -71,9 +71,10 @@ fn shorten(gateways: &mut [v1::GatewayStatus]) {
 pub(crate) fn unpack(record: &store::ReplicaRecord) -> BTreeMap<String, Vec<v1::GatewayStatus>> {
     let mut parts = record.fleets.clone();
     if !record.compressed.is_empty() {
-        match decompress(&record.compressed) {
-            Some(more) => parts.extend(more),
-            None => tracing::warn!(replica = record.replica, "the record of a replica can't be read"),
+        if let Some(more) = decompress(&record.compressed) {
+            parts.extend(more);
+        } else {
+            tracing::warn!(replica = record.replica, "the record of a replica can't be read");
         }
     }
     parts.into_iter().map(|part| (part.fleet, part.gateways)).collect()

@@ -39,7 +39,7 @@ pub(super) enum What {
         /// On the newer side.
         to: Value,
     },
-    /// The same things in another order, in which they count.
+    /// A list in which the order counts, whole.
     Reordered {
         /// On the older side.
         from: Vec<String>,
@@ -111,11 +111,21 @@ fn lists(path: &str, old: &[Value], new: &[Value], found: &mut Vec<Change>) {
         compare(&format!("{path}[{name}]"), old.as_ref(), new.as_ref(), found);
     }
     if ORDERED_THINGS.contains(&last) {
-        reordered(path, &before, &after, found);
+        let common = |of: &[&'_ str], other: &[&str]| -> Vec<String> {
+            of.iter().filter(|name| other.contains(name)).map(|name| (*name).to_owned()).collect()
+        };
+        let (kept, moved) = (common(&before, &after), common(&after, &before));
+        if kept != moved {
+            reordered(path, &before, &after, found);
+        }
     }
 }
 
 fn sets(path: &str, old: &[&str], new: &[&str], is_ordered: bool, found: &mut Vec<Change>) {
+    if is_ordered {
+        // Where a word stands says as much as whether it is there.
+        return reordered(path, old, new, found);
+    }
     for word in union(old, new) {
         let what = match (old.contains(&word), new.contains(&word)) {
             (true, false) => What::Removed { from: word.into() },
@@ -124,18 +134,15 @@ fn sets(path: &str, old: &[&str], new: &[&str], is_ordered: bool, found: &mut Ve
         };
         found.push(Change { path: path.to_owned(), what });
     }
-    if is_ordered {
-        reordered(path, old, new, found);
-    }
 }
 
 fn reordered(path: &str, old: &[&str], new: &[&str], found: &mut Vec<Change>) {
-    let common = |of: &[&str], other: &[&str]| -> Vec<String> {
-        of.iter().filter(|name| other.contains(name)).map(|name| (*name).to_owned()).collect()
-    };
-    let (from, to) = (common(old, new), common(new, old));
-    if from != to {
-        found.push(Change { path: path.to_owned(), what: What::Reordered { from, to } });
+    if old != new {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        found.push(Change {
+            path: path.to_owned(),
+            what: What::Reordered { from: owned(old), to: owned(new) },
+        });
     }
 }
 
@@ -180,7 +187,7 @@ impl Change {
             What::Removed { from } => whole('-', &label, from),
             What::Changed { from, to } => vec![format!("~ {label}{} → {}", shown(from), shown(to))],
             What::Reordered { from, to } => {
-                vec![format!("~ {label}order: {} → {}", from.join(", "), to.join(", "))]
+                vec![format!("~ {label}{} → {}", from.join(", "), to.join(", "))]
             }
         }
     }
@@ -190,16 +197,28 @@ fn whole(sign: char, label: &str, value: &Value) -> Vec<String> {
     let Value::Object(fields) = value else {
         return vec![format!("{sign} {label}{}", shown(value)).trim_end().to_owned()];
     };
-    let mut lines = vec![format!("{sign} {label}").trim_end().to_owned()];
-    let is_said = |value: &Value| match value {
-        Value::Null => false,
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-        _ => true,
+    let what = match (label.is_empty(), sign) {
+        (true, '+') => "added",
+        (true, _) => "removed",
+        (false, _) => label.trim_end(),
     };
-    let said = fields.iter().filter(|(_, value)| is_said(value));
+    let mut lines = vec![format!("{sign} {what}")];
+    let is_named = |key: &str, value: &Value| {
+        NAMES.contains(&key) && value.as_str().is_some_and(|name| label.contains(&format!("[{name}]")))
+    };
+    let said = fields.iter().filter(|(key, value)| says_something(value) && !is_named(key, value));
     lines.extend(said.map(|(key, value)| format!("    {key}: {}", shown(value))));
     lines
+}
+
+/// Whether there is more in a value than empty lists and mappings.
+fn says_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => items.iter().any(says_something),
+        Value::Object(fields) => fields.values().any(says_something),
+        _ => true,
+    }
 }
 
 /// A value in a line: a text as it is, the rest as JSON.
@@ -233,11 +252,9 @@ mod tests {
         insta::assert_snapshot!(found(old, new).join("\n"), @r"
         policy.dlp: - patterns[a]
         policy.dlp:     action: block
-        policy.dlp:     name: a
         policy.dlp: ~ patterns[b].action  redact → block
         policy.dlp: + patterns[c]
         policy.dlp:     action: block
-        policy.dlp:     name: c
         ");
     }
 
@@ -249,8 +266,7 @@ mod tests {
         insta::assert_snapshot!(found(old, new).join("\n"), @r"
         policy.pii: - entities  B
         policy.pii: + entities  D
-        policy.x: + chain  audit
-        policy.x: ~ chain  order: rbac, pii, dlp → dlp, rbac, pii
+        policy.x: ~ chain  rbac, pii, dlp → dlp, rbac, pii, audit
         ");
     }
 
