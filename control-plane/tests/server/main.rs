@@ -4,4 +4,5 @@ mod admin;
 mod life;
 mod matrix;
 mod plane;
+mod restored;
 mod tls;
