@@ -11,7 +11,7 @@ use super::End;
 const MAX_NAME: usize = 128;
 const MAX_LABELS: usize = 16;
 const MAX_LABEL: usize = 64;
-const MAX_FEATURES: usize = 1024;
+const MAX_FEATURES: usize = 4096;
 const MAX_REJECTED: usize = 32;
 /// No generation is anywhere near this; whoever shows a higher one would leave no room for a recovery.
 const MAX_GENERATION: u64 = u64::MAX / 2;

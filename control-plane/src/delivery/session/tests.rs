@@ -339,8 +339,15 @@ async fn the_age_of_a_stream_differs_by_fifteen_percent_and_ends_with_drain() {
     let now = Now { at: Instant::now(), us: 0 };
     for (jitter, expected) in [(0.0, 3060), (0.5, 3600), (1.0, 4140)] {
         let features = Arc::new(Features::new(&[]));
-        let mut session =
-            Session::open(&greeting(hello()), features, testing::wanted(None, None), TIMING, jitter, now);
+        let mut session = Session::open(
+            &greeting(hello()),
+            features,
+            Vec::new(),
+            testing::wanted(None, None),
+            TIMING,
+            jitter,
+            now,
+        );
         let ended = now.at + Duration::from_secs(expected);
         session.heard = ended;
         session.beat_at = ended + Duration::from_secs(60);
@@ -371,7 +378,7 @@ fn a_hello_that_makes_no_sense_is_refused_with_its_reason() {
         (v1::Hello { gateway_id: "x".to_owned(), ..hello() }, "gateway_id"),
         (v1::Hello { process_id: String::new(), ..hello() }, "process_id"),
         (v1::Hello { rejected: vec![vec![1]], ..hello() }, "digest"),
-        (v1::Hello { features: vec![String::new(); 2000], ..hello() }, "features"),
+        (v1::Hello { features: vec![String::new(); 5000], ..hello() }, "features"),
         (
             v1::Hello {
                 assignment: Some(v1::Held { generation: u64::MAX, digest: vec![0; 32], source: 1 }),
