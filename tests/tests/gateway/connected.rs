@@ -214,8 +214,7 @@ async fn rejection_names_pack_rule_and_line() {
     }
 
     // What the operator does not allow is named, at its own stage.
-    let unbound =
-        source(&pack(3)).replace("https://adb-1.2.azuredatabricks.net", "https://${HOME_OF_SECRETS}");
+    let unbound = source(&pack(3)).replace("file: token", "env: HOME_OF_SECRETS");
     fleet.plane.publish(3, "1.0.3", &unbound, &[]);
     let (rejected, skip) = fleet.plane.rejected(skip).await;
     assert_eq!((rejected.stage(), codes(&rejected)), (Stage::Bind, vec!["KT0502"]));
@@ -574,7 +573,7 @@ async fn unsigned_key_sets_are_refused_where_keys_are_trusted() {
     assert_eq!((codes(&rejected), rejected.document()), (vec!["signature_missing"], Document::KeySet));
     fleet.plane.assign_keys(seal(&keys, std::slice::from_ref(&one)));
     fleet.plane.applied(Document::KeySet, 1).await;
-    let answer = world.post_as(secret, "/v1/models", &chat(LLAMA, "hello")).await;
+    let answer = world.post_as(secret, "/v1/chat/completions", &chat(LLAMA, "hello")).await;
     assert_eq!(answer.error(), "503 no_pack");
 }
 
