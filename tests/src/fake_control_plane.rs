@@ -222,11 +222,9 @@ impl FakeControlPlane {
                 }
             }
         };
-        match timeout(Duration::from_secs(30), search).await {
-            Ok(found) => found,
-            #[expect(clippy::panic, reason = "a test that waits in vain has failed")]
-            Err(_) => panic!("not said within 30 s; said was {:?}", self.told()),
-        }
+        let found = timeout(Duration::from_secs(30), search).await.ok();
+        #[expect(clippy::panic, reason = "a test that waits in vain has failed")]
+        found.unwrap_or_else(|| panic!("not said within 30 s; said was {:?}", self.told()))
     }
 
     /// Waits until a generation of a document is said to be in force.

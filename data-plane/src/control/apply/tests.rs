@@ -110,7 +110,7 @@ fn keys_that_stay_keep_the_time_of_their_last_use() {
         expires_us: 0,
     };
     let (one, two) = (key("one", "kt_gk_one"), key("two", "kt_gk_two"));
-    let first = keys(set(&[one.clone()]), None).unwrap();
+    let first = keys(set(std::slice::from_ref(&one)), None).unwrap();
     first.find(b"kt_gk_one").unwrap().touch(jiff::Timestamp::from_second(1000).unwrap());
     let second = keys(set(&[one.clone(), two]), Some(&first)).unwrap();
     assert_eq!(second.used_since(0).collect::<Vec<_>>(), [("one", 1_000_000_000)]);
