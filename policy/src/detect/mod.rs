@@ -166,3 +166,10 @@ mod tests {
         assert!(others.into_iter().all(|kind| digest(kind).is_none()));
     }
 }
+
+/// Processor time that this thread has used: what other work on the machine doesn't change.
+#[cfg(test)]
+pub(crate) fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
