@@ -33,6 +33,8 @@ pub(crate) struct Active {
     pub(crate) detectors: BTreeMap<Label, Digest>,
     /// How it is recorded; absent when `audit-logger` is not in its chain.
     pub(crate) audit: Option<AuditPlan>,
+    /// The assignment that it came with; absent when it is a file's.
+    pub(crate) generation: Option<u64>,
     /// Since when it is in force.
     pub(crate) since: Timestamp,
 }

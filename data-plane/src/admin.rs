@@ -4,9 +4,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
+    active::Active,
+    control::status::{ControlStatus, InForce},
     error::GatewayError,
     health::{self, Health},
     respond::{self, Body},
+    settings::{Origin, Settings},
     shared::Shared,
 };
 
@@ -39,9 +42,60 @@ fn metrics(shared: &Shared) -> Response<Body> {
 
 /// The running configuration. Names of variables and files that hold secrets are named; what they hold is nowhere here.
 fn config(shared: &Shared) -> Value {
-    let active = shared.active.load();
-    let pack = &active.pack;
     let settings = &shared.settings;
+    let mut config = json!({
+        "gateway": {"version": env!("CARGO_PKG_VERSION"), "uptime_seconds": shared.started.elapsed().as_secs()},
+        "upstream_overrides": settings.bind.upstream,
+        "identity": {
+            "keys_file": settings.identity.keys_file.as_ref().map(|path| path.display().to_string()),
+            "keys": shared.metrics.keys.get(),
+            "keys_fault": shared.keys_fault.load().as_deref(),
+            "require_identity": settings.identity.require_identity,
+            "anonymous": shared.identity.serves_anonymous(),
+        },
+        "settings": shown_settings(settings),
+    });
+    let parts = [
+        shared.control.as_deref().map(|control| json!({"control_plane": control_plane(control)})),
+        shared.active.load().as_deref().map(|active| shown_pack(shared, active)),
+    ];
+    for part in parts {
+        if let (Some(all), Some(Value::Object(part))) = (config.as_object_mut(), part) {
+            all.extend(part);
+        }
+    }
+    config
+}
+
+/// What the control plane has pushed, and whose signatures it must carry.
+fn control_plane(control: &ControlStatus) -> Value {
+    let document = |in_force: &InForce| {
+        json!({
+            "generation": in_force.held.generation,
+            "digest": in_force.held.digest.to_string(),
+            "source": in_force.source.as_str(),
+            "since": in_force.since.to_string(),
+            "signed_by": in_force.signers,
+        })
+    };
+    json!({
+        "url": control.url,
+        "fleet": control.fleet,
+        "connected": control.is_connected(),
+        "last_contact_seconds_ago": control.contact_age().map(|age| age.as_secs()),
+        "fault": control.link_fault.load().as_deref(),
+        "assignment": control.assignment.load().as_deref().map(document),
+        "key_set": control.key_set.load().as_deref().map(document),
+        "trust": {
+            "keys": control.trust.keys.iter().map(|key| key.id().to_string()).collect::<Vec<_>>(),
+            "threshold": if control.trust.is_required() { control.trust.threshold.max(1) } else { 0 },
+        },
+    })
+}
+
+/// The parts that are known only with a pack.
+fn shown_pack(shared: &Shared, active: &Active) -> Value {
+    let pack = &active.pack;
     let targets: Vec<Value> = pack
         .targets
         .iter()
@@ -71,12 +125,15 @@ fn config(shared: &Shared) -> Value {
         .collect();
     let name = |index: &usize| pack.targets.get(*index).map(|target| target.id.to_string());
     json!({
-        "gateway": {"version": env!("CARGO_PKG_VERSION"), "uptime_seconds": shared.started.elapsed().as_secs()},
         "pack": {
             "name": pack.id.name,
             "version": pack.id.version.to_string(),
             "digest": hex::encode(pack.id.digest),
-            "source": settings.policy_config.display().to_string(),
+            "source": match &shared.settings.origin {
+                Origin::File(path) => path.display().to_string(),
+                Origin::ControlPlane(control) => control.url.clone(),
+            },
+            "generation": active.generation,
             "since": active.since.to_string(),
             "fault": shared.pack_fault.load().as_deref(),
         },
@@ -92,26 +149,22 @@ fn config(shared: &Shared) -> Value {
             "triggers": fallback.triggers,
             "max_fallback_attempts": fallback.max_attempts,
         })),
-        "upstream_overrides": settings.bind.upstream,
-        "identity": {
-            "keys_file": settings.identity.keys_file.as_ref().map(|path| path.display().to_string()),
-            "keys": shared.metrics.keys.get(),
-            "keys_fault": shared.keys_fault.load().as_deref(),
-            "require_identity": settings.identity.require_identity,
-            "anonymous": shared.identity.serves_anonymous(),
-        },
         "audit": {
             "in_chain": active.audit.is_some(),
-            "dir": settings.audit.as_ref().map(|audit| audit.dir.display().to_string()),
+            "dir": shared.settings.audit.as_ref().map(|audit| audit.dir.display().to_string()),
             "durability": active.audit.map(|plan| plan.durability),
             "log_all_access": active.audit.map(|plan| plan.log_all_access),
             "retention_days": active.audit.map(|plan| plan.retention.days),
         },
-        "settings": {
+        "model_table": active.price_table,
+    })
+}
+
+fn shown_settings(settings: &Settings) -> Value {
+    json!({
             "listen": settings.listen.to_string(),
             "admin_listen": settings.admin_listen.map(|address| address.to_string()),
             "fail_mode": settings.fail_mode.as_str(),
-            "models": active.price_table,
             "pack_env": settings.bind.pack_env,
             "secrets_dir": settings.bind.secrets_dir.as_ref().map(|path| path.display().to_string()),
             "allow_upstream": settings.bind.allow_upstream,
@@ -136,6 +189,5 @@ fn config(shared: &Shared) -> Value {
                 "drain": settings.timeouts.drain.as_millis(),
                 "audit": settings.timeouts.audit.as_millis(),
             },
-        },
     })
 }

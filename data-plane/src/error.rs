@@ -209,6 +209,12 @@ pub enum GatewayError {
     /// The gateway is going away.
     #[error("the gateway is shutting down: try again, another one will answer")]
     Draining,
+    /// No pack has arrived from the control plane yet.
+    #[error("this gateway has no pack yet: its control plane has not sent one")]
+    NoPack,
+    /// The control plane was not heard for longer than the operator allows.
+    #[error("this gateway has not heard of its control plane for longer than its operator allows")]
+    PolicyTooOld,
     /// Records cannot be written, and the pack wants them.
     #[error("requests cannot be recorded at the moment, and this pack does not allow them unrecorded")]
     AuditUnavailable,
@@ -321,9 +327,12 @@ impl GatewayError {
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyBroken | Self::Malformed { .. } => StatusCode::BAD_REQUEST,
             Self::Credential(_) => StatusCode::UNAUTHORIZED,
-            Self::Busy | Self::Draining | Self::AuditUnavailable | Self::TargetUnavailable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Busy
+            | Self::Draining
+            | Self::NoPack
+            | Self::PolicyTooOld
+            | Self::AuditUnavailable
+            | Self::TargetUnavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Refused(refusal) => refusal.status,
             Self::Upstream(answer) => answer.status,
             Self::UpstreamFailed(fault) if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
@@ -346,6 +355,8 @@ impl GatewayError {
             Self::Credential(fault) => fault.code(),
             Self::Busy => "gateway_busy",
             Self::Draining => "gateway_draining",
+            Self::NoPack => "no_pack",
+            Self::PolicyTooOld => "policy_too_old",
             Self::AuditUnavailable => "audit_unavailable",
             Self::Refused(refusal) => refusal.code,
             Self::TargetUnavailable { .. } => "target_unavailable",
@@ -377,6 +388,8 @@ impl GatewayError {
             Self::BodyBroken => "body_broken",
             Self::Busy => "gateway_busy",
             Self::Draining => "gateway_draining",
+            Self::NoPack => "no_pack",
+            Self::PolicyTooOld => "policy_too_old",
             Self::AuditUnavailable => "audit_unavailable",
             Self::TargetUnavailable { .. } => "target_unavailable",
             Self::Internal { .. } => "internal_error",
@@ -392,6 +405,8 @@ impl GatewayError {
             Self::UpstreamFailed(_) => "upstream_error",
             Self::Busy
             | Self::Draining
+            | Self::NoPack
+            | Self::PolicyTooOld
             | Self::AuditUnavailable
             | Self::TargetUnavailable { .. }
             | Self::Internal { .. } => "server_error",
@@ -407,6 +422,8 @@ impl GatewayError {
             Self::Upstream(_) | Self::UpstreamFailed(_) => Blame::Upstream,
             Self::Busy
             | Self::Draining
+            | Self::NoPack
+            | Self::PolicyTooOld
             | Self::AuditUnavailable
             | Self::TargetUnavailable { .. }
             | Self::Internal { .. } => Blame::Gateway,
@@ -418,7 +435,9 @@ impl GatewayError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy | Self::Draining => Retry::After(Duration::from_secs(1)),
-            Self::AuditUnavailable | Self::TargetUnavailable { .. } => Retry::After(Duration::from_secs(5)),
+            Self::AuditUnavailable | Self::NoPack | Self::PolicyTooOld | Self::TargetUnavailable { .. } => {
+                Retry::After(Duration::from_secs(5))
+            }
             Self::Refused(refusal) if refusal.is_block() => Retry::Never,
             Self::Upstream(answer) => match (answer.class, answer.retry_after) {
                 (_, Some(after)) => Retry::After(after),

@@ -11,6 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     audit::{self, AuditLog},
+    control::{Control, ControlError},
     identity::Identity,
     load,
     metrics::Metrics,
@@ -46,6 +47,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The control plane cannot be used as it is set up.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The file of trusted certificates is not one.
     #[error("the certificates of `{path}` can't be used: {reason}")]
     Certificates {
@@ -94,22 +98,29 @@ impl Gateway {
     /// Opens everything and serves at once.
     ///
     /// # Errors
-    /// [`StartError`]: a gateway never starts without a pack that it can serve, with keys that it cannot read, or
-    /// without the audit log that it was told to write.
+    /// [`StartError`]: a gateway never starts without a pack file that it can serve, with keys that it cannot read, or
+    /// without the audit log that it was told to write. With a control plane it starts without a pack, and refuses
+    /// requests until it has one.
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let models = load::models(settings.models_file.as_deref())
             .map_err(|(path, reason)| StartError::Models { path, reason })?;
         let extra_roots = load::certificates(settings.upstream_ca_file.as_deref())
             .map_err(|(path, reason)| StartError::Certificates { path, reason })?;
         let mut source = PackSource::new(&settings, models, extra_roots);
-        let keys = source.look_at_keys().transpose()?;
-        let active = source.first_pack(&settings)?;
+        source.look_at_keys().transpose()?;
+        let control = settings.origin.control_plane().map(Control::open).transpose()?;
+        let active = match (source.first_pack(&settings).transpose()?, &control) {
+            (None, Some(control)) => control.load(&mut source, &settings),
+            (active, _) => active,
+        };
 
-        let (handle, log) = open_audit(&settings, active.pack.audit.as_ref())?;
+        let logger = active.as_ref().and_then(|active| active.pack.audit.as_ref());
+        let (handle, log) = open_audit(&settings, logger)?;
         let recorder = Recorder::new(handle);
         let metrics = Metrics::new();
-        metrics.keys.set(keys.and_then(|keys| i64::try_from(keys).ok()).unwrap_or(0));
-        pack_source::announce(&metrics, &active);
+        if let Some(active) = &active {
+            pack_source::announce(&metrics, active);
+        }
 
         let public = listen(settings.listen)?;
         let admin = settings.admin_listen.map(listen).transpose()?;
@@ -117,16 +128,27 @@ impl Gateway {
             .map_err(|error| StartError::Listen { address: settings.listen, error })?;
         let admin_addr = admin.as_ref().and_then(|admin| server::address(admin).ok());
 
-        let identity = Identity::new(source.keys(), settings.identity.require_identity);
+        let keys = control.as_ref().map(Control::keys).or_else(|| source.keys());
+        if let Some(set) = keys.as_ref().and_then(|keys| keys.load_full()) {
+            metrics.keys.set(i64::try_from(set.len()).unwrap_or(i64::MAX));
+        }
+        let identity = Identity::new(keys, settings.identity.require_identity);
         let exposed = identity.serves_anonymous() && !addr.ip().is_loopback();
         metrics.anonymous_exposed.set(i64::from(exposed));
-        let config = Config {
+        let config = active.as_ref().map(|active| Config {
             action: ConfigAction::Activated,
-            pack: Some(pack_ref(&active)),
+            pack: Some(pack_ref(active)),
             digest: Digest(active.pack.id.digest),
             reasons: Vec::new(),
-        };
-        tracing::info!(pack = active.id, address = %addr, "Gateway serves.");
+        });
+        if let Some(active) = &active {
+            tracing::info!(pack = active.id, address = %addr, "Gateway serves.");
+        } else {
+            tracing::warn!(
+                address = %addr,
+                "Gateway has no pack: requests are refused until its control plane has sent one."
+            );
+        }
         if exposed {
             tracing::warn!(
                 address = %addr,
@@ -134,8 +156,11 @@ impl Gateway {
                  loopback, or refuse them with --require-identity."
             );
         }
-        let shared = Arc::new(Shared::new(settings, active, identity, recorder, metrics));
-        record_config(&shared, Body::Config(Box::new(config))).await;
+        let status = control.as_ref().map(Control::status);
+        let shared = Arc::new(Shared::new(settings, active, status, identity, recorder, metrics));
+        if let Some(config) = config {
+            record_config(&shared, Body::Config(Box::new(config))).await;
+        }
 
         let stop = Stop::default();
         let housekeeping = CancellationToken::new();
@@ -151,7 +176,11 @@ impl Gateway {
             let serving = server::accept(Arc::clone(&shared), admin, Side::Admin, admin_stop, workers);
             shared.tasks.spawn(serving);
         }
-        shared.tasks.spawn(watch(Arc::clone(&shared), source, Arc::clone(&reload), housekeeping.clone()));
+        let (again, stopping) = (Arc::clone(&reload), housekeeping.clone());
+        match control {
+            Some(control) => control.spawn(&shared, source, again, stopping),
+            None => drop(shared.tasks.spawn(watch(Arc::clone(&shared), source, again, stopping))),
+        }
         shared.tasks.spawn(probe::run(Arc::clone(&shared), housekeeping.clone()));
         Ok(Running {
             addr,
@@ -196,11 +225,12 @@ fn open_audit(
 }
 
 /// Records what became of a pack, when there is a log.
-async fn record_config(shared: &Shared, body: Body) {
+pub(crate) async fn record_config(shared: &Shared, body: Body) {
     if !shared.recorder.is_some() {
         return;
     }
-    let durability = shared.active.load().audit.map(|plan| plan.durability).unwrap_or_default();
+    let active = shared.active.load_full();
+    let durability = active.and_then(|active| active.audit).map(|plan| plan.durability).unwrap_or_default();
     if let Err(error) = shared.recorder.append(body, durability, None).await {
         tracing::error!(error = &error as &dyn std::error::Error, "Change of pack can't be recorded.");
     }

@@ -1,13 +1,14 @@
 //! Whether the gateway lives, and whether it serves.
 //!
-//! `/readyz` is 200 while a pack serves, however degraded; the reasons stand beside it. It is 503 while draining. (The
-//! gateway does not start without a pack.)
+//! `/readyz` is 200 while a pack serves, however degraded; the reasons stand beside it. It is 503 while draining, and
+//! while there is no pack, which a gateway with a control plane can start without.
 
 use http::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::{
-    metrics::ReasonLabels,
+    control::status::{ControlStatus, InForce},
+    metrics::{DocumentLabels, ReasonLabels},
     respond::{self, Body},
     shared::Shared,
 };
@@ -31,9 +32,50 @@ struct Live {
 #[derive(Serialize)]
 struct Ready<'a> {
     status: &'static str,
-    pack: &'a str,
+    pack: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_plane: Option<ControlPlane>,
+}
+
+/// Ages, never a mere "connected": a connection can be open and dead.
+#[derive(Serialize)]
+struct ControlPlane {
+    fleet: String,
+    connected: bool,
+    last_contact_seconds_ago: Option<u64>,
+    assignment: Option<Document>,
+    key_set: Option<Document>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    generation: u64,
+    source: &'static str,
+    applied_seconds_ago: i64,
+}
+
+impl Document {
+    fn of(in_force: &InForce) -> Self {
+        Self {
+            generation: in_force.held.generation,
+            source: in_force.source.as_str(),
+            applied_seconds_ago: jiff::Timestamp::now().duration_since(in_force.since).as_secs().max(0),
+        }
+    }
+}
+
+impl ControlPlane {
+    fn of(status: &ControlStatus) -> Self {
+        Self {
+            fleet: status.fleet.clone(),
+            connected: status.is_connected(),
+            last_contact_seconds_ago: status.contact_age().map(|age| age.as_secs()),
+            assignment: status.assignment.load().as_deref().map(Document::of),
+            key_set: status.key_set.load().as_deref().map(Document::of),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -41,42 +83,57 @@ struct Report<'a> {
     status: &'static str,
     version: &'static str,
     uptime_seconds: u64,
-    pack: &'a str,
+    pack: Option<&'a str>,
     degraded: Vec<String>,
     requests_in_flight: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control_plane: Option<ControlPlane>,
 }
 
 /// Answers a question of health.
 pub(crate) fn answer(shared: &Shared, health: Health) -> Response<Body> {
     let active = shared.active.load();
-    let is_draining = shared.is_draining();
-    let ready_status = if is_draining { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let pack = active.as_ref().map(|active| active.id.as_str());
+    let standing = Standing { is_draining: shared.is_draining(), has_pack: pack.is_some() };
+    let is_ready = pack.is_some() && !standing.is_draining && !shared.is_policy_too_old();
+    let ready_status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let control_plane = || shared.control.as_deref().map(ControlPlane::of);
     match health {
         Health::Live => json(StatusCode::OK, &Live { status: "ok" }),
         Health::Ready => {
             let degraded = reasons(shared);
-            json(ready_status, &Ready { status: status(is_draining, &degraded), pack: &active.id, degraded })
+            let status = standing.status(&degraded);
+            json(ready_status, &Ready { status, pack, degraded, control_plane: control_plane() })
         }
         Health::Report => {
             let degraded = reasons(shared);
             let report = Report {
-                status: status(is_draining, &degraded),
+                status: standing.status(&degraded),
                 version: env!("CARGO_PKG_VERSION"),
                 uptime_seconds: shared.started.elapsed().as_secs(),
-                pack: &active.id,
+                pack,
                 degraded,
                 requests_in_flight: shared.metrics.in_flight.get(),
+                control_plane: control_plane(),
             };
             json(ready_status, &report)
         }
     }
 }
 
-const fn status(is_draining: bool, degraded: &[String]) -> &'static str {
-    match (is_draining, degraded.is_empty()) {
-        (true, _) => "draining",
-        (false, false) => "degraded",
-        (false, true) => "ok",
+struct Standing {
+    is_draining: bool,
+    has_pack: bool,
+}
+
+impl Standing {
+    const fn status(&self, degraded: &[String]) -> &'static str {
+        match (self.is_draining, self.has_pack, degraded.is_empty()) {
+            (true, _, _) => "draining",
+            (false, false, _) => "no_pack",
+            (false, true, false) => "degraded",
+            (false, true, true) => "ok",
+        }
     }
 }
 
@@ -92,7 +149,10 @@ pub(crate) fn reasons(shared: &Shared) -> Vec<String> {
     if shared.recorder.is_failing() {
         reasons.push("audit: records can't be written".to_owned());
     }
-    for target in &shared.active.load().targets {
+    if let Some(control) = &shared.control {
+        reasons.extend(control.reasons());
+    }
+    for target in shared.active.load().iter().flat_map(|active| &active.targets) {
         if let Some(fault) = target.secret.as_ref().and_then(|secret| secret.fault()) {
             reasons.push(format!("credential of target `{}`: {fault}", target.id));
         }
@@ -105,7 +165,9 @@ pub(crate) fn update_gauges(shared: &Shared) {
     use std::sync::Arc;
 
     let metrics = &shared.metrics;
-    metrics.ready.set(i64::from(!shared.is_draining()));
+    let active = shared.active.load();
+    let is_ready = active.is_some() && !shared.is_draining() && !shared.is_policy_too_old();
+    metrics.ready.set(i64::from(is_ready));
     metrics.degraded.clear();
     for (reason, fault) in [("pack", &shared.pack_fault), ("keys", &shared.keys_fault)] {
         let labels = ReasonLabels { reason: Arc::from(reason) };
@@ -115,21 +177,35 @@ pub(crate) fn update_gauges(shared: &Shared) {
         .degraded
         .get_or_create(&ReasonLabels { reason: Arc::from("audit") })
         .set(i64::from(shared.recorder.is_failing()));
-    let active = shared.active.load();
-    let is_secret_bad = active
-        .targets
-        .iter()
-        .any(|target| target.secret.as_ref().is_some_and(|secret| secret.fault().is_some()));
+    let targets = || active.iter().flat_map(|active| &active.targets);
+    let is_secret_bad =
+        targets().any(|target| target.secret.as_ref().is_some_and(|secret| secret.fault().is_some()));
     metrics
         .degraded
         .get_or_create(&ReasonLabels { reason: Arc::from("credential") })
         .set(i64::from(is_secret_bad));
     metrics.secret_age.clear();
-    for target in &active.targets {
+    for target in targets() {
         if let Some(age) = target.secret.as_ref().and_then(|secret| secret.age()) {
             let labels = crate::metrics::TargetLabels { target: Arc::clone(&target.id) };
             metrics.secret_age.get_or_create(&labels).set(age.as_secs_f64());
         }
+    }
+    let Some(control) = &shared.control else { return };
+    metrics.connected.set(i64::from(control.is_connected()));
+    metrics.policy_age.set(control.contact_age().unwrap_or_else(|| shared.started.elapsed()).as_secs_f64());
+    metrics
+        .degraded
+        .get_or_create(&ReasonLabels { reason: Arc::from("control_plane") })
+        .set(i64::from(!control.reasons().is_empty()));
+    for (document, in_force) in [("assignment", &control.assignment), ("key set", &control.key_set)] {
+        let Some(in_force) = in_force.load_full() else { continue };
+        let labels = DocumentLabels { document };
+        #[expect(clippy::cast_precision_loss, reason = "a metric; seconds with a fraction are enough")]
+        let since = in_force.since.as_microsecond() as f64 / 1e6;
+        metrics.last_applied.get_or_create(&labels).set(since);
+        let generation = i64::try_from(in_force.held.generation).unwrap_or(i64::MAX);
+        metrics.generation.get_or_create(&labels).set(generation);
     }
 }
 

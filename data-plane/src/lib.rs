@@ -6,6 +6,7 @@
 mod active;
 mod admin;
 pub mod audit;
+mod control;
 pub mod error;
 mod gateway;
 mod headers;
@@ -27,6 +28,7 @@ mod upstream;
 mod watch_file;
 pub mod wire;
 
+pub use control::{ControlError, lkg::StateError};
 pub use gateway::{Drained, Gateway, Reload, Running, StartError};
 pub use pack_source::{KeysFault, PackFault};
 pub use settings::Settings;

@@ -98,6 +98,17 @@ pub(crate) struct ReasonLabels {
     pub(crate) reason: Text,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DocumentLabels {
+    pub(crate) document: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RejectionLabels {
+    pub(crate) document: &'static str,
+    pub(crate) stage: &'static str,
+}
+
 type Seconds = Family<StageLabels, Histogram, fn() -> Histogram>;
 
 /// The metrics, as they are counted.
@@ -125,6 +136,11 @@ pub(crate) struct Metrics {
     pub(crate) connections: Family<ResultLabels, Counter>,
     pub(crate) connections_open: Gauge,
     pub(crate) in_flight: Gauge,
+    pub(crate) connected: Gauge,
+    pub(crate) policy_age: Gauge<f64, AtomicU64>,
+    pub(crate) last_applied: Family<DocumentLabels, Gauge<f64, AtomicU64>>,
+    pub(crate) generation: Family<DocumentLabels, Gauge>,
+    pub(crate) rejections: Family<RejectionLabels, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -169,6 +185,11 @@ impl Metrics {
             connections: Family::default(),
             connections_open: Gauge::default(),
             in_flight: Gauge::default(),
+            connected: Gauge::default(),
+            policy_age: Gauge::default(),
+            last_applied: Family::default(),
+            generation: Family::default(),
+            rejections: Family::default(),
         };
         metrics.register();
         metrics
@@ -203,6 +224,11 @@ impl Metrics {
             connections: "connections", "Connections, by result";
             connections_open: "connections_open", "Connections that are open";
             in_flight: "requests_in_flight", "Requests that are being answered";
+            connected: "control_plane_connected", "Whether the control plane is connected; 0 without one";
+            policy_age: "policy_age_seconds", "Time since the control plane was last heard; 0 without one";
+            last_applied: "last_applied_timestamp_seconds", "When a pushed document was taken";
+            generation: "applied_generation", "The generation of a pushed document that is in force";
+            rejections: "rejections", "Pushed documents that were refused, by stage";
         }
     }
 
@@ -215,6 +241,11 @@ impl Metrics {
 
     pub(crate) fn stage(&self, stage: &'static str, took: Duration) {
         self.stage_duration.get_or_create(&StageLabels { stage }).observe(took.as_secs_f64());
+    }
+
+    /// Counts a pushed document that was refused.
+    pub(crate) fn rejection(&self, document: &'static str, stage: &'static str) {
+        self.rejections.get_or_create(&RejectionLabels { document, stage }).inc();
     }
 
     pub(crate) fn result(family: &Family<ResultLabels, Counter>, result: &'static str) {

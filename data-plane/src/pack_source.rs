@@ -32,14 +32,14 @@ use crate::{
     metrics::{Metrics, PackLabels},
     pipeline::{pack_ref, retention},
     secrets::{SecretSource, Secrets},
-    settings::Settings,
+    settings::{Origin, Settings},
     shared::Shared,
     upstream::client::Clients,
     watch_file::{Look, WatchedFile},
 };
 
 /// Packs have a budget of their own; this only keeps a wrong file from being read into memory.
-const MAX_PACK_BYTES: u64 = 8 * 1024 * 1024;
+pub(crate) const MAX_PACK_BYTES: u64 = 8 * 1024 * 1024;
 /// Room for some hundred thousand keys.
 const MAX_KEYS_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -105,7 +105,7 @@ fn errors(findings: &[Diagnostic]) -> String {
 
 impl PackFault {
     /// The codes of what stood against the pack.
-    fn codes(&self) -> Vec<String> {
+    pub(crate) fn codes(&self) -> Vec<String> {
         match self {
             Self::Findings { findings, .. } => {
                 let mut codes: Vec<String> =
@@ -146,7 +146,8 @@ pub enum KeysFault {
 /// The files and what was made of them.
 #[derive(Debug)]
 pub(crate) struct PackSource {
-    pack: WatchedFile,
+    /// Absent where packs come from a control plane.
+    pack: Option<WatchedFile>,
     keys: Option<(WatchedFile, Arc<ArcSwapOption<KeySet>>)>,
     models: Arc<ModelTable>,
     secrets: Secrets,
@@ -166,7 +167,10 @@ impl PackSource {
             .as_ref()
             .map(|path| (WatchedFile::new(path, MAX_KEYS_BYTES), Arc::new(ArcSwapOption::empty())));
         Self {
-            pack: WatchedFile::new(&settings.policy_config, MAX_PACK_BYTES),
+            pack: match &settings.origin {
+                Origin::File(path) => Some(WatchedFile::new(path, MAX_PACK_BYTES)),
+                Origin::ControlPlane(_) => None,
+            },
             keys,
             models: Arc::new(models),
             secrets: Secrets::default(),
@@ -179,13 +183,19 @@ impl PackSource {
         self.keys.as_ref().map(|(_, keys)| Arc::clone(keys))
     }
 
-    /// Reads the pack for the first time.
-    pub(crate) fn first_pack(&mut self, settings: &Settings) -> Result<Active, PackFault> {
-        match self.pack.look() {
+    /// Reads the pack for the first time. `None`: it does not come from a file.
+    pub(crate) fn first_pack(&mut self, settings: &Settings) -> Option<Result<Active, PackFault>> {
+        let pack = self.pack.as_mut()?;
+        Some(match pack.look() {
             Look::Changed(bytes) => self.activate(&bytes, settings),
             Look::Unchanged => self.activate(&[], settings),
-            Look::Failed(error) => Err(PackFault::Read { path: self.pack.path().to_owned(), error }),
-        }
+            Look::Failed(error) => Err(PackFault::Read { path: pack.path().to_owned(), error }),
+        })
+    }
+
+    /// Reads the credentials of targets again that are in files.
+    pub(crate) fn refresh_secrets(&mut self) {
+        self.secrets.refresh();
     }
 
     /// Looks at the keys file. `None`: nothing new.
@@ -233,20 +243,18 @@ impl PackSource {
     }
 
     fn look_at_pack(&mut self, shared: &Shared) -> Option<Body> {
-        let (result, digest) = match self.pack.look() {
+        let (result, digest) = match self.pack.as_mut()?.look() {
             Look::Unchanged => return None,
             Look::Changed(bytes) => {
                 let digest = Digest(Sha256::digest(&bytes).into());
-                if digest.0 == shared.active.load().pack.id.digest {
+                if shared.active.load().as_ref().is_some_and(|active| active.pack.id.digest == digest.0) {
                     // The old bytes are back: they are in force.
                     shared.pack_fault.store(None);
                     return None;
                 }
                 (self.activate(&bytes, &shared.settings), digest)
             }
-            Look::Failed(error) => {
-                (Err(PackFault::Read { path: self.pack.path().to_owned(), error }), Digest::ZERO)
-            }
+            Look::Failed(error) => (Err(PackFault::Read { path: self.name(), error }), Digest::ZERO),
         };
         let config = match result {
             Ok(active) => {
@@ -274,9 +282,14 @@ impl PackSource {
         Some(Body::Config(Box::new(config)))
     }
 
+    /// The file of the pack, for messages.
+    fn name(&self) -> PathBuf {
+        self.pack.as_ref().map_or_else(|| PathBuf::from("pushed pack"), |pack| pack.path().to_owned())
+    }
+
     /// From bytes to a pack that can serve.
-    fn activate(&mut self, bytes: &[u8], settings: &Settings) -> Result<Active, PackFault> {
-        let path = self.pack.path().to_owned();
+    pub(crate) fn activate(&mut self, bytes: &[u8], settings: &Settings) -> Result<Active, PackFault> {
+        let path = self.name();
         let loaded = load::load(bytes, &settings.bind, &self.models).map_err(|refused| match refused {
             Refused::Findings(findings) => {
                 PackFault::Findings { path, findings, source_bytes: bytes.to_vec() }
@@ -310,6 +323,7 @@ impl PackSource {
             price_table: load::table_version(&self.models),
             detectors: detectors(&pack),
             audit,
+            generation: None,
             since: Timestamp::now(),
             pack: Arc::new(pack),
         })
@@ -361,7 +375,7 @@ pub(crate) fn put_in_force(shared: &Shared, active: Active) {
     let id = active.id.clone();
     let digest = hex::encode(active.pack.id.digest);
     announce(&shared.metrics, &active);
-    shared.active.store(Arc::new(active));
+    shared.active.store(Some(Arc::new(active)));
     shared.pack_fault.store(None);
     tracing::info!(pack = id, digest, "Pack is in force.");
 }

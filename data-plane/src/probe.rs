@@ -15,7 +15,8 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut due: HashMap<Arc<str>, Instant> = HashMap::new();
     loop {
         let active = shared.active.load_full();
-        for (target, runtime) in active.pack.targets.iter().zip(&active.targets) {
+        let targets = active.iter().flat_map(|active| active.pack.targets.iter().zip(&active.targets));
+        for (target, runtime) in targets {
             let Some(probe) = &target.health_probe else { continue };
             let now = Instant::now();
             if due.get(&target.id).is_some_and(|due| *due > now) {
@@ -43,7 +44,9 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
                 }
             });
         }
-        due.retain(|id, _| active.pack.targets.iter().any(|target| target.id == *id));
+        due.retain(|id, _| {
+            active.as_ref().is_some_and(|active| active.targets.iter().any(|target| target.id == *id))
+        });
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(TICK) => {}

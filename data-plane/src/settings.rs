@@ -1,6 +1,8 @@
 //! What the operator decides. The command line fills it in; a pack can change none of it.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use kt_proto::signed::Trust;
 
 use kt_policy::bind::BindSettings;
 
@@ -11,8 +13,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where metrics and the configuration are shown; absent: nowhere. Default `127.0.0.1:41003`.
     pub admin_listen: Option<SocketAddr>,
-    /// The pack.
-    pub policy_config: PathBuf,
+    /// Where the pack comes from.
+    pub origin: Origin,
     /// A model table that replaces the built-in one.
     pub models_file: Option<PathBuf>,
     /// What a pack may read and where its targets may be.
@@ -36,6 +38,69 @@ pub struct Settings {
     pub heartbeat: Option<Duration>,
     /// How often files (pack, keys, secrets) are looked at for new content.
     pub reload_interval: Duration,
+}
+
+/// Where the pack comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A file, watched.
+    File(PathBuf),
+    /// A control plane, which pushes packs and gateway keys.
+    ControlPlane(Box<ControlSettings>),
+}
+
+impl Origin {
+    /// The control plane, where there is one.
+    pub fn control_plane(&self) -> Option<&ControlSettings> {
+        match self {
+            Self::File(_) => None,
+            Self::ControlPlane(control) => Some(control),
+        }
+    }
+}
+
+/// The control plane of a gateway.
+#[derive(Debug, Clone)]
+pub struct ControlSettings {
+    /// `https://host:7443`; `http://` on the loopback only.
+    pub url: String,
+    /// Clear text is allowed beyond the loopback too.
+    pub allow_clear_text: bool,
+    /// The fleet that the gateway joins.
+    pub fleet: String,
+    /// The file of the gateway's token (`kt_gw_…`), read again at each connection.
+    pub token_file: PathBuf,
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whose signatures packs and key sets must carry.
+    pub trust: Trust,
+    /// After so long without a word from the control plane requests are refused; absent: never.
+    pub max_policy_age: Option<Duration>,
+    /// The folder of what was good last. Default `kt-state`.
+    pub state_dir: PathBuf,
+    /// What people call this gateway. Default: the name of the host.
+    pub name: String,
+    /// Labels, for people.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl ControlSettings {
+    /// The defaults around a control plane and the token for it.
+    pub fn new(url: impl Into<String>, token_file: impl Into<PathBuf>) -> Self {
+        let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self {
+            url: url.into(),
+            allow_clear_text: false,
+            fleet: "default".to_owned(),
+            token_file: token_file.into(),
+            ca_file: None,
+            trust: Trust::default(),
+            max_policy_age: None,
+            state_dir: PathBuf::from("kt-state"),
+            name,
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 /// What a pack may read and where its targets may be.
@@ -190,10 +255,19 @@ impl Default for Timeouts {
 impl Settings {
     /// The defaults around a pack.
     pub fn new(policy_config: impl Into<PathBuf>) -> Self {
+        Self::from_origin(Origin::File(policy_config.into()))
+    }
+
+    /// The defaults around a control plane.
+    pub fn connected(control: ControlSettings) -> Self {
+        Self::from_origin(Origin::ControlPlane(Box::new(control)))
+    }
+
+    fn from_origin(origin: Origin) -> Self {
         Self {
             listen: SocketAddr::from(([0, 0, 0, 0], 41002)),
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 41003))),
-            policy_config: policy_config.into(),
+            origin,
             models_file: None,
             bind: BindOptions::default(),
             identity: IdentitySettings::default(),

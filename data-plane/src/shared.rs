@@ -5,20 +5,26 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use tokio::{
     sync::{Notify, Semaphore},
     time::Instant,
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{active::Active, identity::Identity, metrics::Metrics, recorder::Recorder, settings::Settings};
+use crate::{
+    active::Active, control::status::ControlStatus, identity::Identity, metrics::Metrics, recorder::Recorder,
+    settings::Settings,
+};
 
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) active: ArcSwap<Active>,
+    /// The pack in force; absent while a control plane has not sent one.
+    pub(crate) active: ArcSwapOption<Active>,
+    /// What is known of the control plane; absent without one.
+    pub(crate) control: Option<Arc<ControlStatus>>,
     pub(crate) identity: Identity,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
@@ -40,7 +46,8 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(
         settings: Settings,
-        active: Active,
+        active: Option<Active>,
+        control: Option<Arc<ControlStatus>>,
         identity: Identity,
         recorder: Recorder,
         metrics: Metrics,
@@ -48,7 +55,8 @@ impl Shared {
         let slots = Arc::new(Semaphore::new(settings.limits.concurrency.min(Semaphore::MAX_PERMITS)));
         Self {
             settings,
-            active: ArcSwap::from_pointee(active),
+            active: ArcSwapOption::from_pointee(active),
+            control,
             identity,
             recorder,
             metrics,
@@ -66,6 +74,11 @@ impl Shared {
     /// Whether the gateway is going away.
     pub(crate) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the control plane was not heard for longer than the operator allows.
+    pub(crate) fn is_policy_too_old(&self) -> bool {
+        self.control.as_ref().is_some_and(|control| control.is_too_old())
     }
 
     /// Connections of callers that are open.

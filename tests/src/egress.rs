@@ -79,7 +79,21 @@ impl TlsFront {
     /// # Errors
     /// When the certificate cannot be made, or nothing can be listened on.
     pub async fn start(authority: &Authority, host: &str, backend: SocketAddr) -> io::Result<Self> {
-        let config = authority.server(host).map_err(io::Error::other)?;
+        Self::start_speaking(authority, host, backend, &[]).await
+    }
+
+    /// The same, saying which protocols the backend speaks (`h2`).
+    ///
+    /// # Errors
+    /// As [`TlsFront::start`].
+    pub async fn start_speaking(
+        authority: &Authority,
+        host: &str,
+        backend: SocketAddr,
+        protocols: &[&str],
+    ) -> io::Result<Self> {
+        let mut config = authority.server(host).map_err(io::Error::other)?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let (addr, stop) = serve(move |stream| {
             let acceptor = acceptor.clone();

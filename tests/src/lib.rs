@@ -2,6 +2,7 @@
 //! processes.
 
 pub mod egress;
+pub mod fake_control_plane;
 pub mod fake_databricks;
 pub mod load;
 pub mod process;

@@ -13,7 +13,7 @@ use std::{
 use kt_audit::dir::AuditDir;
 use kt_data_plane::{
     identity::keys::KeySet,
-    settings::{BindOptions, Settings},
+    settings::{BindOptions, Origin, Settings},
 };
 use kt_policy::{
     bind::bind, compiled::CompiledPack, lint::LintOptions, models::ModelTable, pack::providers::SecretKeyRef,
@@ -114,7 +114,18 @@ fn models(path: Option<&Path>, checks: &mut Vec<Check>) -> Option<Cow<'static, M
 }
 
 fn check_pack(settings: &Settings, checks: &mut Vec<Check>) -> Option<CompiledPack> {
-    let path = &settings.policy_config;
+    let path = match &settings.origin {
+        Origin::File(path) => path,
+        Origin::ControlPlane(control) => {
+            let detail = format!("pushed by `{}` to the fleet `{}`", control.url, control.fleet);
+            add(checks, "pack", Status::Ok, detail);
+            if let Err(error) = fs::read(&control.token_file) {
+                let detail = format!("can't read `{}`: {error}", control.token_file.display());
+                add(checks, "gateway token", Status::Failed, detail);
+            }
+            return None;
+        }
+    };
     let models = models(settings.models_file.as_deref(), checks)?;
     let source = match fs::read(path) {
         Ok(source) => source,

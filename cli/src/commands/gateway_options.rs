@@ -8,9 +8,11 @@ use std::{
     time::Duration,
 };
 
+use kt_audit::sign::PublicKey;
 use kt_data_plane::settings::{
-    AuditSettings, BindOptions, FailMode, IdentitySettings, Limits, Settings, Timeouts,
+    AuditSettings, BindOptions, ControlSettings, FailMode, IdentitySettings, Limits, Settings, Timeouts,
 };
+use kt_proto::signed::Trust;
 use serde::Deserialize;
 
 use super::layers::{self, LogFormat};
@@ -33,9 +35,45 @@ layers::options! {
     /// Where metrics and the running configuration are shown. Default 127.0.0.1:41003.
     #[arg(value_name = "ADDRESS:PORT")]
     admin_listen: Option<SocketAddr> = "KEEPTRUSTS_GATEWAY_ADMIN_LISTEN";
-    /// The pack. It is looked at every second; a bad one keeps the old one.
+    /// The pack. It is looked at every second; a bad one keeps the old one. Either this or --control-plane.
     #[arg(value_name = "FILE")]
     policy_config: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_POLICY_CONFIG";
+    /// The control plane that pushes packs and gateway keys: `https://host:7443`. `http://` on the loopback only.
+    #[arg(value_name = "URL")]
+    control_plane: Option<String> = "KEEPTRUSTS_GATEWAY_CONTROL_PLANE";
+    /// Allows a control plane in clear text beyond the loopback: whoever is in between can read the token.
+    #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    insecure_control_plane: Option<bool> = "KEEPTRUSTS_GATEWAY_INSECURE_CONTROL_PLANE";
+    /// Certificates (PEM) that are trusted beside the system's when the control plane is called.
+    #[arg(value_name = "FILE")]
+    control_plane_ca_file: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_CONTROL_PLANE_CA_FILE";
+    /// The fleet that the gateway joins. Default default.
+    #[arg(value_name = "NAME")]
+    fleet: Option<String> = "KEEPTRUSTS_GATEWAY_FLEET";
+    /// The file of the gateway's token (`kt_gw_…`); see `kt gateway token create`. Read again at each connection.
+    #[arg(value_name = "FILE")]
+    token_file: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_TOKEN_FILE";
+    /// A public key that packs and key sets must be signed with: 64 hexadecimal digits, or a file with them. Several
+    /// are alternatives. Without any, unsigned ones are taken.
+    #[arg(value_name = "KEY|FILE", value_delimiter = ',')]
+    trust_key: Vec<String> = "KEEPTRUSTS_GATEWAY_TRUST_KEY";
+    /// How many of the trusted keys must have signed. Default 1.
+    #[arg(value_name = "N")]
+    trust_threshold: Option<usize> = "KEEPTRUSTS_GATEWAY_TRUST_THRESHOLD";
+    /// Hours without a word from the control plane after which requests are refused. Default: what was good last
+    /// serves for ever.
+    #[arg(value_name = "HOURS")]
+    max_policy_age: Option<u64> = "KEEPTRUSTS_GATEWAY_MAX_POLICY_AGE";
+    /// Where what was good last is kept, for a start without the control plane. Each gateway has its own. Default
+    /// ./kt-state.
+    #[arg(value_name = "FOLDER")]
+    state_dir: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_STATE_DIR";
+    /// What people call this gateway. Default: the name of the host.
+    #[arg(value_name = "NAME")]
+    name: Option<String> = "KEEPTRUSTS_GATEWAY_NAME";
+    /// A label of this gateway, shown in `kt fleet status`: `region=eu`.
+    #[arg(value_name = "NAME=VALUE", value_delimiter = ',')]
+    label: Vec<String> = "KEEPTRUSTS_GATEWAY_LABEL";
     /// A model table that replaces the built-in one.
     #[arg(value_name = "FILE")]
     model_table: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_MODEL_TABLE";
@@ -172,6 +210,74 @@ impl Options {
         self.log_level.as_deref().unwrap_or("info")
     }
 
+    /// The defaults around a pack file or a control plane.
+    fn defaults(&self) -> Result<Settings, CliError> {
+        match (&self.policy_config, &self.control_plane) {
+            (Some(file), None) => {
+                if let Some(flag) = self.needs_a_control_plane() {
+                    return Err(CliError::usage(format!("`--{flag}` is for gateways with a control plane"))
+                        .with_help("name it with `--control-plane URL` instead of `--policy-config FILE`"));
+                }
+                Ok(Settings::new(file))
+            }
+            (None, Some(url)) => Ok(Settings::connected(self.control(url)?)),
+            (Some(_), Some(_)) => Err(CliError::usage("a pack comes from a file or from a control plane, not both")
+                .with_help("leave out `--policy-config` or `--control-plane`")),
+            (None, None) => Err(CliError::usage("there is no pack to serve").with_help(
+                "name one with `--policy-config FILE` (`kt init` writes a first one), or a control plane with \
+                 `--control-plane URL`",
+            )),
+        }
+    }
+
+    /// A flag that means nothing without a control plane.
+    fn needs_a_control_plane(&self) -> Option<&'static str> {
+        let given = [
+            ("insecure-control-plane", self.insecure_control_plane == Some(true)),
+            ("control-plane-ca-file", self.control_plane_ca_file.is_some()),
+            ("fleet", self.fleet.is_some()),
+            ("token-file", self.token_file.is_some()),
+            ("trust-key", !self.trust_key.is_empty()),
+            ("trust-threshold", self.trust_threshold.is_some()),
+            ("max-policy-age", self.max_policy_age.is_some()),
+            ("state-dir", self.state_dir.is_some()),
+        ];
+        given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
+    }
+
+    fn control(&self, url: &str) -> Result<ControlSettings, CliError> {
+        if self.keys_file.is_some() {
+            return Err(CliError::usage("gateway keys come from the control plane, not from `--keys-file`")
+                .with_help("`kt gateway-key create --fleet NAME` makes one"));
+        }
+        let token_file = self.token_file.clone().ok_or_else(|| {
+            CliError::usage("a control plane wants the token of a gateway")
+                .with_help("name its file with `--token-file FILE`; `kt gateway token create` makes one")
+        })?;
+        let keys = self.trust_key.iter().map(|key| trusted(key)).collect::<Result<Vec<_>, _>>()?;
+        let threshold = self.trust_threshold.unwrap_or(usize::from(!keys.is_empty()));
+        if threshold > keys.len() {
+            let message = format!("{threshold} signers are asked for, and {} keys are trusted", keys.len());
+            return Err(CliError::usage(message).with_help("name each key with `--trust-key`"));
+        }
+        let defaults = ControlSettings::new(url, token_file);
+        let label = |text: &String| match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(CliError::usage(format!("`{text}` is no label: write `name=value`"))),
+        };
+        Ok(ControlSettings {
+            allow_clear_text: self.insecure_control_plane.unwrap_or(false),
+            fleet: self.fleet.clone().unwrap_or(defaults.fleet),
+            ca_file: self.control_plane_ca_file.clone(),
+            trust: Trust { keys, threshold },
+            max_policy_age: self.max_policy_age.map(|hours| Duration::from_secs(hours.saturating_mul(3600))),
+            state_dir: self.state_dir.clone().unwrap_or(defaults.state_dir),
+            name: self.name.clone().unwrap_or(defaults.name),
+            labels: self.label.iter().map(label).collect::<Result<_, _>>()?,
+            ..defaults
+        })
+    }
+
     /// A limit of nothing would start a gateway that refuses every request.
     fn refuse_zero(&self) -> Result<(), CliError> {
         let counts = [
@@ -203,18 +309,16 @@ impl Options {
 
     /// The pack of the current folder where none was named.
     pub(crate) fn or_local_pack(mut self) -> Self {
-        self.policy_config.get_or_insert_with(|| PathBuf::from("policy-config.yaml"));
+        if self.control_plane.is_none() {
+            self.policy_config.get_or_insert_with(|| PathBuf::from("policy-config.yaml"));
+        }
         self
     }
 
     /// The settings, with the defaults where nothing was said.
     pub(crate) fn settings(self) -> Result<Settings, CliError> {
         self.refuse_zero()?;
-        let policy_config = self.policy_config.ok_or_else(|| {
-            CliError::usage("there is no pack to serve")
-                .with_help("name one with `--policy-config FILE`; `kt init` writes a first one")
-        })?;
-        let defaults = Settings::new(policy_config);
+        let defaults = self.defaults()?;
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         Ok(Settings {
             listen: self.listen.unwrap_or(defaults.listen),
@@ -265,6 +369,20 @@ impl Options {
     }
 }
 
+/// A trusted key, as digits or as a file with them.
+fn trusted(written: &str) -> Result<PublicKey, CliError> {
+    if let Ok(key) = written.parse() {
+        return Ok(key);
+    }
+    let wrong = |what: String| {
+        CliError::usage(what)
+            .with_help("a public key is 64 hexadecimal digits; `kt key generate` writes one as `.pub`")
+    };
+    let text = fs::read_to_string(written)
+        .map_err(|error| wrong(format!("`{written}` is no public key and can't be read: {error}")))?;
+    text.trim().parse().map_err(|_| wrong(format!("`{written}` holds no public key")))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -308,6 +426,47 @@ mod tests {
     fn a_gateway_without_a_pack_is_a_usage_error_that_says_what_to_do() {
         let error = typed(&[]).settings().unwrap_err();
         assert!(error.help().unwrap().contains("--policy-config"));
+    }
+
+    #[test]
+    fn a_control_plane_takes_the_place_of_a_pack_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("one.pub");
+        let (one, two) = ("11".repeat(32), "22".repeat(32));
+        fs::write(&file, format!("{one}\n")).unwrap();
+        let file = file.to_str().unwrap();
+        let connected = ["--control-plane", "https://cp:7443", "--token-file", "t"];
+        let more =
+            ["--trust-key", file, "--trust-key", &two, "--trust-threshold", "2", "--label", "region=eu"];
+        let settings =
+            typed(&[&connected[..], &more[..], &["--max-policy-age", "2"]].concat()).settings().unwrap();
+        let control = settings.origin.control_plane().unwrap();
+        assert_eq!((control.url.as_str(), control.fleet.as_str()), ("https://cp:7443", "default"));
+        let keys: Vec<String> = control.trust.keys.iter().map(ToString::to_string).collect();
+        assert_eq!((keys, control.trust.threshold), (vec![one, two], 2));
+        assert_eq!(control.labels["region"], "eu");
+        assert_eq!(control.max_policy_age, Some(Duration::from_secs(7200)));
+        let plain = typed(&connected).settings().unwrap();
+        assert!(!plain.origin.control_plane().unwrap().trust.is_required());
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_named() {
+        let connected = ["--control-plane", "https://cp:7443", "--token-file", "t"];
+        for (arguments, told) in [
+            (&["--policy-config", "p.yaml"][..], "not both"),
+            (&["--keys-file", "k.json"], "keys-file"),
+            (&["--trust-threshold", "1"], "0 keys are trusted"),
+            (&["--trust-key", "abc"], "no public key"),
+            (&["--label", "region"], "no label"),
+        ] {
+            let error = typed(&[&connected[..], arguments].concat()).settings().unwrap_err();
+            assert!(error.to_string().contains(told), "{error}");
+        }
+        let error = typed(&["--control-plane", "https://cp:7443"]).settings().unwrap_err();
+        assert!(error.help().unwrap().contains("--token-file"));
+        let error = typed(&["--policy-config", "p.yaml", "--fleet", "prod"]).settings().unwrap_err();
+        assert!(error.to_string().contains("--fleet"), "{error}");
     }
 
     #[test]

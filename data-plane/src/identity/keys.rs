@@ -22,10 +22,18 @@
 //! digits. A key has 256 random bits, so a fast hash is enough: there is nothing to guess. Unknown fields, a hash or
 //! an id twice, an empty file: the file is refused, and the keys in force stay.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
 use jiff::Timestamp;
 use kt_policy::caller::{Caller, Proof};
+use kt_proto::v1;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -128,12 +136,33 @@ pub enum KeysError {
         /// The id.
         id: String,
     },
+    /// A moment that no calendar has.
+    #[error("the expiry of the key `{id}` is no time")]
+    Expires {
+        /// The id.
+        id: String,
+    },
     /// A role without a name.
     #[error("the key `{id}` has an empty role")]
     Role {
         /// The id.
         id: String,
     },
+}
+
+impl KeysError {
+    /// A word for `Rejected`.
+    pub(crate) const fn code(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::Format(_) | Self::Version { .. } => "keys_format",
+            Self::DuplicateId { .. } => "key_id_twice",
+            Self::DuplicateHash { .. } => "key_hash_twice",
+            Self::Id { .. } => "key_id_invalid",
+            Self::Hash { .. } => "key_hash_invalid",
+            Self::Expires { .. } => "key_expiry_invalid",
+            Self::Role { .. } => "key_role_empty",
+        }
+    }
 }
 
 /// A key in force.
@@ -143,11 +172,21 @@ pub(crate) struct Key {
     /// What it proves.
     pub(crate) caller: Caller,
     expires: Option<Timestamp>,
+    /// Microseconds since 1970 UTC; 0: never. Kept over swaps of the set.
+    last_used: Arc<AtomicI64>,
 }
 
 impl Key {
     pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| now >= expires)
+    }
+
+    /// Notes a use. Written at most once a second, so that requests with one key do not fight for it.
+    pub(crate) fn touch(&self, now: Timestamp) {
+        let now = now.as_microsecond();
+        if now.saturating_sub(self.last_used.load(Ordering::Relaxed)) >= 1_000_000 {
+            self.last_used.store(now, Ordering::Relaxed);
+        }
     }
 }
 
@@ -167,33 +206,88 @@ impl KeySet {
         if file.version != VERSION {
             return Err(KeysError::Version { found: file.version });
         }
-        let mut ids = std::collections::HashSet::with_capacity(file.keys.len());
-        let mut by_hash = HashMap::with_capacity(file.keys.len());
-        for entry in file.keys {
+        Self::build(file.keys).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    /// The keys of a statement that was verified. Keys that `before` has too keep the time of their last use.
+    ///
+    /// # Errors
+    /// Everything that stands against the keys; never empty.
+    pub(crate) fn from_statement(
+        statement: v1::KeySetStatement,
+        before: Option<&Self>,
+    ) -> Result<Self, Vec<KeysError>> {
+        let mut errors = Vec::new();
+        let mut entries = Vec::with_capacity(statement.keys.len());
+        for key in statement.keys {
+            let expires = Timestamp::from_microsecond(key.expires_us);
+            if expires.is_err() {
+                errors.push(KeysError::Expires { id: key.id.clone() });
+            }
+            let expires = expires.ok().filter(|_| key.expires_us != 0);
+            entries.push(KeyEntry {
+                sha256: hex::encode(&key.sha256),
+                user: key.user,
+                team: key.team,
+                cost_center: key.cost_center,
+                roles: key.roles,
+                expires,
+                created: None,
+                id: key.id,
+            });
+        }
+        let mut set = match Self::build(entries) {
+            Ok(set) if errors.is_empty() => set,
+            Ok(_) => return Err(errors),
+            Err(more) => {
+                errors.extend(more);
+                return Err(errors);
+            }
+        };
+        if let Some(before) = before {
+            for (hash, key) in &mut set.by_hash {
+                if let Some(known) = before.by_hash.get(hash) {
+                    key.last_used = Arc::clone(&known.last_used);
+                }
+            }
+        }
+        Ok(set)
+    }
+
+    fn build(entries: Vec<KeyEntry>) -> Result<Self, Vec<KeysError>> {
+        let mut ids = std::collections::HashSet::with_capacity(entries.len());
+        let mut by_hash = HashMap::with_capacity(entries.len());
+        let mut errors = Vec::new();
+        for entry in entries {
             let is_sane = (1..=64).contains(&entry.id.len())
                 && entry
                     .id
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
-            if !is_sane {
-                return Err(KeysError::Id { id: entry.id.chars().take(64).collect() });
-            }
-            if !ids.insert(entry.id.clone()) {
-                return Err(KeysError::DuplicateId { id: entry.id });
-            }
-            if entry.roles.iter().any(|role| role.trim().is_empty()) {
-                return Err(KeysError::Role { id: entry.id });
-            }
-            let mut hash = [0; 32];
-            if hex::decode_to_slice(&entry.sha256, &mut hash).is_err() {
-                return Err(KeysError::Hash { id: entry.id });
-            }
             let id = entry.id.clone();
-            if by_hash.insert(hash, Key::new(hash, entry)).is_some() {
-                return Err(KeysError::DuplicateHash { id });
+            let mut hash = [0; 32];
+            if !is_sane {
+                errors.push(KeysError::Id { id: id.chars().take(64).collect() });
+            } else if !ids.insert(id.clone()) {
+                errors.push(KeysError::DuplicateId { id });
+            } else if entry.roles.iter().any(|role| role.trim().is_empty()) {
+                errors.push(KeysError::Role { id });
+            } else if hex::decode_to_slice(&entry.sha256, &mut hash).is_err() {
+                errors.push(KeysError::Hash { id });
+            } else if by_hash.insert(hash, Key::new(hash, entry)).is_some() {
+                errors.push(KeysError::DuplicateHash { id });
             }
         }
-        Ok(Self { by_hash })
+        if errors.is_empty() { Ok(Self { by_hash }) } else { Err(errors) }
+    }
+
+    /// Keys and when they were last used, of those that were used after `since` (both microseconds since 1970 UTC).
+    pub(crate) fn used_since(&self, since: i64) -> impl Iterator<Item = (&str, i64)> {
+        self.by_hash.values().filter_map(move |key| {
+            let last = key.last_used.load(Ordering::Relaxed);
+            let Proof::GatewayKey { key_id } = &key.caller.proof else { return None };
+            (last > since).then_some((&**key_id, last))
+        })
     }
 
     /// How many keys there are, expired ones included.
@@ -226,7 +320,7 @@ impl Key {
             cost_center: entry.cost_center.map(Arc::from),
             proof: Proof::GatewayKey { key_id: Arc::from(entry.id) },
         };
-        Self { hash, caller, expires: entry.expires }
+        Self { hash, caller, expires: entry.expires, last_used: Arc::default() }
     }
 }
 

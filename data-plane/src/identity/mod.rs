@@ -18,7 +18,7 @@ use crate::error::CredentialFault;
 /// Establishes who is asking.
 #[derive(Debug)]
 pub(crate) struct Identity {
-    /// The key set in force; absent when no keys file is configured.
+    /// The key set in force; absent when no keys file is configured, empty while a control plane has pushed none.
     keys: Option<Arc<ArcSwapOption<KeySet>>>,
     require_identity: bool,
 }
@@ -61,7 +61,8 @@ impl Identity {
         if contains_databricks_token(token) {
             return Err(CredentialFault::DatabricksToken);
         }
-        let Some(keys) = &self.keys else {
+        let keys = self.keys.as_ref().map(|keys| keys.load());
+        let Some(keys) = keys.as_deref().and_then(Option::as_ref) else {
             // Without a source of identity a gateway key proves nothing; a caller who sends one expects that it does.
             return if token.starts_with(keys::PREFIX.as_bytes()) {
                 Err(CredentialFault::Unknown)
@@ -69,11 +70,11 @@ impl Identity {
                 Ok(None)
             };
         };
-        let keys = keys.load();
-        let entry = keys.as_ref().and_then(|keys| keys.find(token)).ok_or(CredentialFault::Unknown)?;
+        let entry = keys.find(token).ok_or(CredentialFault::Unknown)?;
         if entry.is_expired(now) {
             return Err(CredentialFault::Expired);
         }
+        entry.touch(now);
         Ok(Some(entry.caller.clone()))
     }
 }

@@ -129,13 +129,14 @@ impl Exchange {
     /// A request that was accepted just now.
     pub(crate) fn new(
         shared: &Arc<Shared>,
+        active: Arc<Active>,
         endpoint: Option<recorded::Endpoint>,
         request_headers: &HeaderMap,
     ) -> Self {
         let id = Uuid::now_v7();
         shared.metrics.in_flight.inc();
         let state = State {
-            active: shared.active.load_full(),
+            active,
             id,
             request_id: id.to_string(),
             client_request_id: headers::client_request_id(request_headers).map(str::to_owned),

@@ -41,6 +41,7 @@ pub(crate) use self::{
 use crate::{
     error::{GatewayError, PolicyRefusal},
     headers,
+    metrics::ErrorLabels,
     respond::{self, Body},
     shared::Shared,
     wire::{FAULT_HEADER, Fault},
@@ -48,21 +49,20 @@ use crate::{
 
 /// Answers one request.
 pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
-    // The header stands only in requests that the guard made: it refuses those of clients that carry it, and HTTP/2,
-    // where it does not look, has no such faults.
-    if request.version() < Version::HTTP_2
-        && let Some(fault) = request.headers().get(FAULT_HEADER)
-    {
-        let fault = Fault::from_code(fault.as_bytes()).unwrap_or(Fault::MalformedHead);
-        let exchange = Exchange::new(shared, None, &http::HeaderMap::new());
+    let Some(active) = shared.active.load_full() else { return without_pack(shared, &request) };
+    if let Some(fault) = fault_of(&request) {
+        let exchange = Exchange::new(shared, active, None, &http::HeaderMap::new());
         return refuse(exchange, fault.into()).await;
     }
     let route = match route::of(request.method(), request.uri().path()) {
         Ok(Route::Health(health)) => return crate::health::answer(shared, health),
         Ok(route) => route,
-        Err(error) => return refuse(Exchange::new(shared, None, request.headers()), error).await,
+        Err(error) => return refuse(Exchange::new(shared, active, None, request.headers()), error).await,
     };
-    let mut exchange = Exchange::new(shared, route.endpoint(), request.headers());
+    let mut exchange = Exchange::new(shared, active, route.endpoint(), request.headers());
+    if shared.is_policy_too_old() {
+        return refuse(exchange, GatewayError::PolicyTooOld).await;
+    }
     match Arc::clone(&shared.slots).try_acquire_owned() {
         Ok(slot) => exchange.hold(slot),
         Err(_) => return refuse(exchange, GatewayError::Busy).await,
@@ -79,6 +79,32 @@ pub(crate) async fn answer(shared: &Arc<Shared>, request: Request<Incoming>) -> 
             Err(error) => refuse(exchange, error).await,
         },
     }
+}
+
+/// Without a pack there is health and nothing else: nobody has said what may pass, or what is to be recorded.
+fn without_pack<B>(shared: &Shared, request: &Request<B>) -> Response<Body> {
+    let error = match fault_of(request) {
+        Some(fault) => fault.into(),
+        None => match route::of(request.method(), request.uri().path()) {
+            Ok(Route::Health(health)) => return crate::health::answer(shared, health),
+            Ok(_) => GatewayError::NoPack,
+            Err(error) => error,
+        },
+    };
+    let labels = ErrorLabels { code: error.metric_code(), blame: error.blame().as_str() };
+    shared.metrics.errors.get_or_create(&labels).inc();
+    let id = uuid::Uuid::now_v7().to_string();
+    let mut response = respond::error(&error, &id);
+    respond::set(response.headers_mut(), respond::REQUEST_ID, &id);
+    response
+}
+
+/// What the guard below hyper has found wrong with a request.
+fn fault_of<B>(request: &Request<B>) -> Option<Fault> {
+    // The header stands only in requests that the guard made: it refuses those of clients that carry it, and HTTP/2,
+    // where it does not look, has no such faults.
+    let fault = request.headers().get(FAULT_HEADER).filter(|_| request.version() < Version::HTTP_2)?;
+    Some(Fault::from_code(fault.as_bytes()).unwrap_or(Fault::MalformedHead))
 }
 
 /// From the body of a request to the head of its answer.

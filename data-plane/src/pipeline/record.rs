@@ -190,7 +190,7 @@ pub(crate) fn pack_ref(active: &Active) -> PackRef {
         name: Label::new(&active.pack.id.name),
         version: Label::new(&active.pack.id.version.to_string()),
         digest: Digest(active.pack.id.digest),
-        generation: None,
+        generation: active.generation,
     }
 }
 

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod bounded;
 #[cfg(test)]
+mod connected;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod errors;

@@ -13,6 +13,13 @@ use crate::world::{LLAMA, Pack, World, within};
 
 /// The records of requests in a directory, oldest first.
 pub(crate) fn read(dir: &Path) -> Vec<Body> {
+    let mut records = all(dir);
+    records.retain(|body| matches!(body, Body::Opened(_) | Body::Closed(_)));
+    records
+}
+
+/// All records in a directory, oldest first.
+pub(crate) fn all(dir: &Path) -> Vec<Body> {
     let mut names: Vec<_> = std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -32,7 +39,6 @@ pub(crate) fn read(dir: &Path) -> Vec<Body> {
             }
         }
     }
-    records.retain(|body| matches!(body, Body::Opened(_) | Body::Closed(_)));
     records
 }
 

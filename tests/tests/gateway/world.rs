@@ -196,7 +196,7 @@ impl Plan {
 }
 
 /// Secrets come from a file in these tests: they run in one process, whose environment they must not change.
-fn from_file(pack: &str) -> String {
+pub(crate) fn from_file(pack: &str) -> String {
     pack.replace("env: DATABRICKS_TOKEN", "file: token")
 }
 
