@@ -25,9 +25,39 @@ fi
 if [ "$goal" = bench ]; then
     need nginx nginx-light
 fi
+if [ "$goal" = test ]; then
+    # Real clusters for the tests of the etcd store.
+    need etcd etcd-server
+    need etcdctl etcd-client
+fi
+
+# The client of etcd compiles protobuf files with a protoc, which has to find the well-known ones too: Debian has those
+# in a package of their own. Where there is neither and no right to install, a protoc in Rust does for this folder.
+protoc_works() {
+    local folder
+    folder=$(mktemp -d)
+    printf 'syntax = "proto3";\nimport "google/protobuf/descriptor.proto";\n' >"$folder/probe.proto"
+    "$1" -I "$folder" -o "$folder/probe.bin" "$folder/probe.proto" >/dev/null 2>&1 && local works=0 || local works=1
+    rm -r "$folder"
+    return $works
+}
+may_install() {
+    command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]
+}
+protox=.tools/bin/protox
+if ! protoc_works "${PROTOC:-protoc}" && ! { [ -f .cargo/config.toml ] && [ -x $protox ]; }; then
+    if may_install; then
+        missing+=(protobuf-compiler libprotobuf-dev)
+    else
+        echo "setup: no protoc that finds the well-known files; building protox into .tools (minutes, once)" >&2
+        cargo install --quiet --locked protox --version 0.10.0 --features bin --root .tools
+        mkdir -p .cargo
+        printf '[env]\nPROTOC = { value = "%s", relative = true }\n' "$protox" >.cargo/config.toml
+    fi
+fi
 
 if [ ${#missing[@]} -gt 0 ]; then
-    if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+    if may_install; then
         echo "setup: installing ${missing[*]}" >&2
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

@@ -226,7 +226,8 @@ mod tests {
 
     fn source(lines: u32) -> Bytes {
         // Random enough to need several pieces.
-        (0..lines).map(|line| format!("{}\n", Digest::of(&line.to_be_bytes()))).collect::<String>().into()
+        let lines: Vec<_> = (0..lines).map(|line| Digest::of(&line.to_be_bytes()).to_string()).collect();
+        lines.join("\n").into()
     }
 
     fn bodies(store: &Arc<Scripted>, cache_bytes: usize) -> Bodies {

@@ -23,7 +23,7 @@ pub mod v1 {
 /// What a store keeps.
 pub mod store {
     /// The first version.
-    #[expect(missing_docs, clippy::pedantic, reason = "generated; the .proto files have the words")]
+    #[expect(missing_docs, reason = "generated; the .proto files have the words")]
     pub mod v1 {
         tonic::include_proto!("keeptrusts.store.v1");
     }

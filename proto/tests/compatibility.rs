@@ -10,6 +10,7 @@ use prost_types::{
     DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
 };
 
+#[cfg(test)]
 fn current() -> FileDescriptorSet {
     let mut set = FileDescriptorSet::decode(kt_proto::DESCRIPTORS).unwrap();
     // Words may change.

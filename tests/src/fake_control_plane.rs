@@ -173,6 +173,21 @@ impl FakeControlPlane {
         lock(&self.shared.heard).messages.clone()
     }
 
+    /// What gateways have said, in a word each.
+    fn told(&self) -> Vec<String> {
+        let word = |message: &In| match message {
+            In::Hello(_) => "hello".to_owned(),
+            In::Applied(applied) => {
+                format!("applied {} {}", applied.document().as_str_name(), applied.generation)
+            }
+            In::Rejected(rejected) => format!("rejected {} {:?}", rejected.generation, rejected.reasons),
+            In::Heartbeat(_) => "beat".to_owned(),
+        };
+        let mut told: Vec<String> = self.messages().iter().map(word).collect();
+        told.dedup();
+        told
+    }
+
     /// Streams that were opened.
     pub fn streams(&self) -> usize {
         lock(&self.shared.heard).streams
@@ -207,11 +222,9 @@ impl FakeControlPlane {
                 }
             }
         };
-        match timeout(Duration::from_secs(30), search).await {
-            Ok(found) => found,
-            #[expect(clippy::panic, reason = "a test that waits in vain has failed")]
-            Err(_) => panic!("not said within 30 s; said was {:#?}", self.messages()),
-        }
+        let found = timeout(Duration::from_secs(30), search).await.ok();
+        #[expect(clippy::panic, reason = "a test that waits in vain has failed")]
+        found.unwrap_or_else(|| panic!("not said within 30 s; said was {:?}", self.told()))
     }
 
     /// Waits until a generation of a document is said to be in force.

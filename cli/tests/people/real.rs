@@ -328,3 +328,81 @@ async fn keys_and_signed_statements_go_through_the_real_control_plane() {
     assert_eq!(mode(&person.file(".config/kt/config.yaml")), 0o600);
     world.stop().await;
 }
+
+/// `kt gateway run` of the same build, which trusts one key and knows no workspace.
+fn real_gateway(person: &Person, name: &str) -> kt_tests::process::Process {
+    let folder = person.file(name);
+    std::fs::create_dir(&folder).unwrap();
+    let at = |file: &str| person.file(file).display().to_string();
+    person.ok(&["gateway", "token", "create", "--fleet", "default", "--out", &format!("{name}.token")]);
+    let arguments = [
+        "gateway",
+        "run",
+        "--name",
+        name,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--control-plane",
+        &person.server,
+        "--control-plane-ca-file",
+        &at("ca.pem"),
+        "--token-file",
+        &at(&format!("{name}.token")),
+        "--trust-key",
+        &at("release.key.pub"),
+        "--state-dir",
+        &at(&format!("{name}/state")),
+        "--audit-dir",
+        &at(&format!("{name}/audit")),
+    ];
+    let environment = [("DATABRICKS_TOKEN", "secret")];
+    kt_tests::process::Process::start_at("kt", Path::new(env!("CARGO_BIN_EXE_kt")), arguments, &environment)
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_gateways_apply_refuse_by_name_and_are_rolled_back() {
+    let world = World::start().await;
+    let person = &world.person;
+    person.ok(&["key", "generate", "release.key"]);
+    person.write("one.yaml", &pack("1.0.0", ""));
+    person.write("two.yaml", &pack("1.1.0", RULE).replace("adb-1234567890123456.7", "{workspace}"));
+    let mut gateways = [real_gateway(person, "gw-a"), real_gateway(person, "gw-b")];
+    for gateway in &mut gateways {
+        gateway.wait_for("\n", crate::common::PATIENCE).await.unwrap();
+    }
+    // They take a moment to connect: until both are there, a publish would wait for fewer.
+    let deadline = tokio::time::Instant::now() + crate::common::PATIENCE;
+    loop {
+        let listed = person.ok(&["gateway", "list", "-o", "json"]);
+        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+        if listed.as_array().unwrap().len() == 2 {
+            break;
+        }
+        let said: Vec<String> = gateways.iter().map(|gateway| gateway.output()).collect();
+        assert!(tokio::time::Instant::now() < deadline, "{said:?}");
+    }
+    let sign = ["--sign-key", "release.key", "--wait"];
+    let publish = |more: &[&str]| person.kt(&[&["pack", "publish"], more].concat());
+    let first = publish(&[&["one.yaml"], &sign[..]].concat());
+    assert_eq!(first.code, 0, "{}{}", first.out, first.err);
+    assert!(first.out.ends_with("enforced by 2 of 2 connected gateways\n"), "{}", first.out);
+
+    let second = publish(&[&["two.yaml"], &sign[..]].concat());
+    assert_eq!(second.code, 1, "{}{}", second.out, second.err);
+    for part in ["gw-a", "gw-b", "bind", "providers.targets[0].base_url", "KT0502"] {
+        assert!(second.out.contains(part), "{part}: {}{}", second.out, second.err);
+    }
+
+    let back = person.kt(&[&["pack", "rollback"], &sign[..]].concat());
+    assert_eq!(back.code, 0, "{}{}", back.out, back.err);
+    let unsigned = person.kt(&["pack", "rollback", "--to", "1.1.0", "--unsigned", "--wait", "-o", "json"]);
+    assert_eq!(unsigned.code, 1);
+    assert!(unsigned.out.contains("signature_missing"), "{}", unsigned.out);
+    person.ok(&[&["pack", "publish", "one.yaml"], &sign[..]].concat());
+    assert_eq!(person.kt(&["fleet", "status"]).code, 0);
+    drop(gateways);
+    world.stop().await;
+}

@@ -215,6 +215,29 @@ async fn fleets_are_made_listed_and_their_state_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_fleet_is_a_line_a_change_and_a_document_a_change() {
+    use std::io::BufRead as _;
+    let (double, person) = enforcing().await;
+    for (format, marks) in
+        [("table", ["1 of 2 gateways", "2 of 2 gateways"]), ("json", ["\"applied\":1", "\"applied\":2"])]
+    {
+        double.roll([
+            vec![gateway("a", State::Applied, 1), refusing("bb")],
+            vec![gateway("a", State::Applied, 1), gateway("bb", State::Applied, 1)],
+        ]);
+        let mut command = person.command(&["fleet", "status", "--watch", "-o", format]);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        for mark in marks {
+            let line = lines.next().unwrap().unwrap();
+            assert!(line.contains(mark), "{mark}: {line}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_diverged_fleet_takes_nothing_until_it_is_recovered() {
     let (double, person) = enforcing().await;
     shows!("recover_not_diverged", person.kt(&["fleet", "recover"]));

@@ -11,7 +11,7 @@ use kt_proto::{
     v1::{self, AssignmentKind},
 };
 
-use super::{By, Registry, Tried, as_read, change, errors::refused, fleets::FleetRead, names, put};
+use super::{By, Registry, Stored, Tried, as_read, change, errors::refused, fleets::FleetRead, names, put};
 use crate::{
     paths::{self, StateKey},
     store::{Commit, Precondition, Write},
@@ -154,14 +154,13 @@ impl Registry {
     ) -> Result<Option<v1::AssignResponse>, Refusal> {
         let generation = asked.statement.generation;
         let past = self.read::<v1::Assignment>(&paths::assignment(asked.fleet, generation)).await?;
-        let head = fleet.head.as_ref().map(|head| &head.record);
         let same_request = past
             .as_ref()
-            .map(|past| &past.record)
             .into_iter()
-            .chain(head)
-            .find(|known| known.request_id == asked.request_id);
-        let Some(known) = same_request else { return Ok(None) };
+            .chain(fleet.head.as_ref())
+            .find(|known| known.record.request_id == asked.request_id);
+        let Some(Stored { record: known, modified }) = same_request else { return Ok(None) };
+        self.mirror.wait_for(*modified).await;
         if known.assignment.as_ref().is_some_and(|sealed| signed::digest(sealed) == asked.digest) {
             return Ok(Some(v1::AssignResponse { assignment: Some(known.clone()), is_unchanged: true }));
         }

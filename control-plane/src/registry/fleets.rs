@@ -60,6 +60,7 @@ impl Registry {
             if let Some(taken) = self.read::<store::FleetRecord>(&key).await? {
                 // A try of ours whose outcome was not known.
                 if taken.record == record {
+                    self.mirror.wait_for(taken.modified).await;
                     return Ok(fleet(name, &taken.record, None, None, 0));
                 }
                 return Err(refused(Code::FleetExists, format!("there is a fleet `{name}` already")));

@@ -69,6 +69,7 @@ impl Registry {
                 .flatten()
                 .find(|known| known.record.request_id == asked.record.request_id)
             {
+                self.mirror.wait_for(known.modified).await;
                 return done_before(&asked, known);
             }
             fits(&asked, stored.as_ref())?;

@@ -62,6 +62,7 @@ impl Registry {
         let mut tried = None;
         for _ in 0..super::TRIES {
             if let Some(taken) = self.read::<store::PackVersionRecord>(&key).await? {
+                self.mirror.wait_for(taken.modified).await;
                 let is_ours = tried.is_some() && taken.record.request_id == request_id;
                 return already(taken.record, &pack, is_ours);
             }

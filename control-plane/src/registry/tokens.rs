@@ -91,6 +91,7 @@ impl Registry {
             if let Some(known) = all.iter().find(|known| known.record.request_id == request_id) {
                 // Ours, when it was written by a try whose outcome was not known.
                 if known.record == record {
+                    self.mirror.wait_for(known.modified).await;
                     return Ok((token, minted.secret));
                 }
                 let id = known.record.token.as_ref().map_or("", |token| &token.id);

@@ -19,11 +19,11 @@ use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 
 /// How long a member may take to serve.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(30);
 /// A port may be taken between its choice and its use; then others are chosen.
-const TRIES: usize = 5;
+const TRIES: usize = 3;
 /// What etcd says when it has a leader and serves.
-const READY: &str = "ready to serve client requests";
+const READY: &str = "serving client traffic";
 /// Lines of output kept to explain a failed start.
 const TAIL: usize = 15;
 
@@ -31,6 +31,8 @@ const TAIL: usize = 15;
 #[derive(Debug)]
 pub struct EtcdCluster {
     folder: TempDir,
+    /// Of the clients' side: `http` or `https`.
+    scheme: &'static str,
     extra: Vec<String>,
     members: Vec<Member>,
     restores: u32,
@@ -67,7 +69,7 @@ impl EtcdCluster {
     /// # Errors
     /// When `etcd` is not there or does not come up; with the last lines it wrote.
     pub async fn start(members: usize) -> io::Result<Self> {
-        Self::start_with(members, &[]).await
+        Self::start_as(members, "http", &[]).await
     }
 
     /// As [`EtcdCluster::start`], with further flags for each member.
@@ -75,6 +77,18 @@ impl EtcdCluster {
     /// # Errors
     /// As [`EtcdCluster::start`].
     pub async fn start_with(members: usize, extra: &[&str]) -> io::Result<Self> {
+        Self::start_as(members, "http", extra).await
+    }
+
+    /// As [`EtcdCluster::start_with`], for clients with TLS; the flags name the certificates.
+    ///
+    /// # Errors
+    /// As [`EtcdCluster::start`].
+    pub async fn start_with_tls(members: usize, extra: &[&str]) -> io::Result<Self> {
+        Self::start_as(members, "https", extra).await
+    }
+
+    async fn start_as(members: usize, scheme: &'static str, extra: &[&str]) -> io::Result<Self> {
         let mut failed = io::Error::other("no member");
         for _ in 0..TRIES {
             let folder = TempDir::new()?;
@@ -86,7 +100,7 @@ impl EtcdCluster {
             });
             let members = members.collect();
             let extra = extra.iter().map(|&flag| flag.to_owned()).collect();
-            let mut cluster = Self { folder, extra, members, restores: 0 };
+            let mut cluster = Self { folder, scheme, extra, members, restores: 0 };
             match cluster.start_all().await {
                 Ok(()) => return Ok(cluster),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
@@ -99,7 +113,8 @@ impl EtcdCluster {
     /// The address for [`super::etcd::EtcdSettings::parse`].
     pub fn url(&self) -> String {
         let members: Vec<_> = self.members.iter().map(|member| member.client.as_str()).collect();
-        format!("etcd://{}", members.join(","))
+        let scheme = if self.scheme == "https" { "etcds" } else { "etcd" };
+        format!("{scheme}://{}", members.join(","))
     }
 
     /// `host:port` of a member.
@@ -264,9 +279,9 @@ impl EtcdCluster {
     }
 
     fn spawn(&mut self, number: usize) -> io::Result<()> {
-        let (peers, token, extra) = (self.peers(), self.token(), self.extra.clone());
+        let (peers, token, extra, scheme) = (self.peers(), self.token(), self.extra.clone(), self.scheme);
         let member = self.member(number)?;
-        let (client, peer) = (format!("http://{}", member.client), format!("http://{}", member.peer));
+        let (client, peer) = (format!("{scheme}://{}", member.client), format!("http://{}", member.peer));
         let mut child = Command::new("etcd")
             .args(["--name", &member.name, "--logger", "zap", "--log-outputs", "stderr"])
             .arg("--data-dir")

@@ -1,7 +1,14 @@
 //! The control plane over real connections: who may call what, the first start, draining, TLS, the store going away.
 
+#[cfg(test)]
 mod admin;
+#[cfg(test)]
 mod life;
+#[cfg(test)]
 mod matrix;
+#[cfg(test)]
 mod plane;
+#[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod tls;

@@ -120,8 +120,8 @@ pub(crate) fn verify<S: Statement>(
     now: Option<i64>,
 ) -> Result<Standing<S>, Rejection> {
     let statement: S = rules.trust.open(signed).map_err(|error| {
-        // Other trusted keys need another start, except where the bytes themselves are bad.
-        let memory = if error == NotTrusted::Malformed { Memory::Build } else { Memory::Process };
+        // The digest does not cover signatures: the same statement may come with good ones.
+        let memory = if error == NotTrusted::Malformed { Memory::Build } else { Memory::None };
         Rejection::signature(error.code(), error.to_string(), memory)
     })?;
     // A field that this build does not know would be dropped in silence, and may be what restricts.

@@ -300,6 +300,3 @@ pub(crate) const fn name(document: v1::Document) -> &'static str {
         v1::Document::Assignment | v1::Document::Unspecified => "assignment",
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -213,12 +213,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_policy_is_too_old_after_a_silence_that_lasts_over_restarts() {
         let settings = ControlSettings {
-            max_policy_age: Some(Duration::from_secs(3600)),
+            max_policy_age: Some(Duration::from_hours(1)),
             ..ControlSettings::new("https://cp", "token")
         };
         let status = ControlStatus::new(&settings);
         assert!(!status.is_too_old());
-        status.heard_before_start(Duration::from_secs(3000));
+        status.heard_before_start(Duration::from_mins(50));
         tokio::time::advance(Duration::from_secs(590)).await;
         assert!(!status.is_too_old());
         tokio::time::advance(Duration::from_secs(20)).await;

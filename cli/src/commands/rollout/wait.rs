@@ -169,6 +169,8 @@ impl Shown {
     fn show(&mut self, status: &view::FleetStatus) {
         let counts = status.counts;
         match self {
+            // A bar of nothing would look full.
+            Self::Bar(_) if counts.connected() == 0 => {}
             Self::Bar(bar) => {
                 bar.set_length(counts.connected().into());
                 bar.set_position(counts.applied.into());

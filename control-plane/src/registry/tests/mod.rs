@@ -1,7 +1,7 @@
-mod assign;
-mod keys;
-mod packs;
-mod tokens;
+mod assigning;
+mod key_sets;
+mod minting;
+mod uploading;
 
 use kt_audit::sign::Signer;
 use kt_proto::signed;

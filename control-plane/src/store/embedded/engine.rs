@@ -33,7 +33,7 @@ const VALUES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("kt
 /// The keys whose values go away at the next start.
 const EPHEMERAL: TableDefinition<'_, &str, ()> = TableDefinition::new("kt-ephemeral");
 /// `format` and `revision`.
-const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("kt-numbers");
+pub(super) const NUMBERS: TableDefinition<'_, &str, u64> = TableDefinition::new("kt-numbers");
 /// `epoch`.
 const TEXTS: TableDefinition<'_, &str, &str> = TableDefinition::new("kt-texts");
 

@@ -140,7 +140,7 @@ enum Unanswered {
     Sent,
 }
 
-const STOPPED: &str = "its thread has stopped";
+const STOPPED: &str = "it is closed";
 
 impl Drop for Embedded {
     fn drop(&mut self) {
@@ -194,15 +194,17 @@ impl Store for Embedded {
         let prefix = prefix.to_owned();
         // Nothing here keeps the store open: a watch that outlives it ends.
         let events = async move {
+            let closed = || history::ended(WatchEnd::Lost(STOPPED.to_owned()));
+            let Some(requests) = requests.upgrade() else { return closed() };
             let (reply, answer) = oneshot::channel();
-            let sent = match requests.upgrade() {
-                Some(requests) => requests.send(Request::Watch { prefix, after, reply }).await.is_ok(),
-                None => false,
-            };
+            if requests.send(Request::Watch { prefix, after, reply }).await.is_err() {
+                return closed();
+            }
+            drop(requests);
             match answer.await {
-                Ok(Ok(watching)) if sent => watching.into_stream(),
+                Ok(Ok(watching)) => watching.into_stream(),
                 Ok(Err(end)) => history::ended(end),
-                _ => history::ended(WatchEnd::Lost(STOPPED.to_owned())),
+                Err(_) => closed(),
             }
         };
         stream::once(events).flatten().boxed()

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use etcd_client::{Client, LeaseKeepAliveStream, LeaseKeeper};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -125,6 +125,7 @@ impl Keeper {
     async fn hold(&mut self, id: i64, began: Instant) -> Held {
         let mut alive = began;
         let mut stream = None;
+        let mut next = began + BEAT;
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return Held::Stopped,
@@ -133,7 +134,7 @@ impl Keeper {
                     Some(_) => continue,
                     None => return Held::Stopped,
                 },
-                () = sleep(BEAT) => {}
+                () = sleep_until(next) => next = Instant::now() + BEAT,
             }
             let (beaten, number) = (Instant::now(), self.members.current());
             match timeout(ANSWER, beat(&self.members, number, id, &mut stream)).await {

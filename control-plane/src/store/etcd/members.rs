@@ -84,6 +84,10 @@ impl Members {
         Ok(Self { has_login: settings.has_login(), options, members, current: AtomicUsize::new(0) })
     }
 
+    pub(super) fn has_login(&self) -> bool {
+        self.has_login
+    }
+
     /// The number of the member that is used now.
     pub(super) fn current(&self) -> usize {
         self.current.load(Ordering::Relaxed)
@@ -101,13 +105,14 @@ impl Members {
         let Some(member) = self.members.get(number) else {
             return Err(Failure::Unreachable("there is no such member".to_owned()));
         };
-        let (cell, while_idle) = match using {
-            // etcd takes pings on a connection without open calls for an attack after the third, and closes it.
-            Use::Calls => (&member.calls, false),
-            Use::Watches => (&member.watches, true),
+        let cell = match using {
+            Use::Calls => &member.calls,
+            Use::Watches => &member.watches,
         };
         let connect = cell.get_or_try_init(|| async {
-            let options = self.options.clone().with_keep_alive_while_idle(while_idle);
+            // Probed only while a call or a watch is open: etcd closes a connection that is probed without one
+            // (measured with 3.4: after the third probe).
+            let options = self.options.clone().with_keep_alive_while_idle(false);
             Client::connect([&member.endpoint], Some(options)).await.map_err(|error| {
                 match Failure::of(error) {
                     // All that is sent here is the login.

@@ -83,18 +83,14 @@ impl Open {
             WatchEnd::Lost(failure.text())
         };
         let opening = async {
-            let client = inner.members.client(number, Use::Watches).await?;
-            let options = WatchOptions::new()
-                .with_range(prefix_end(prefix))
-                .with_start_revision(for_request(after.saturating_add(1)))
-                .with_progress_notify()
-                .with_fragment();
-            let mut client = client.watch_client().max_decoding_message_size(MESSAGE);
-            let mut stream = client.watch(start_of(prefix), Some(options)).await.map_err(Failure::of)?;
-            match stream.message().await.map_err(Failure::of)? {
-                Some(created) => Ok((stream, created)),
-                None => Err(Failure::Broken("the stream has ended".to_owned())),
+            let opened = inner.open(number, prefix, after).await?;
+            if inner.members.has_login() && is_refused(&opened.1) {
+                // As it answers to a token that it does not know (any more); there is no code for it.
+                let client = inner.members.client(number, Use::Watches).await?;
+                client.refresh_token().await.map_err(Failure::of)?;
+                return inner.open(number, prefix, after).await;
             }
+            Ok(opened)
         };
         let (stream, created) = timeout(OPEN, opening).await.unwrap_or(Err(Failure::Silent)).map_err(lost)?;
         let header = created
@@ -199,6 +195,35 @@ impl Open {
         self.inner.members.leave(self.number);
         WatchEnd::Lost(reason)
     }
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// Opens the stream; with the message that says whether the watch was taken.
+    async fn open(
+        &self,
+        number: usize,
+        prefix: &str,
+        after: Revision,
+    ) -> Result<(WatchStream, WatchResponse), Failure> {
+        let client = self.members.client(number, Use::Watches).await?;
+        let options = WatchOptions::new()
+            .with_range(prefix_end(prefix))
+            .with_start_revision(for_request(after.saturating_add(1)))
+            .with_progress_notify()
+            .with_fragment();
+        let mut client = client.watch_client().max_decoding_message_size(MESSAGE);
+        let mut stream = client.watch(start_of(prefix), Some(options)).await.map_err(Failure::of)?;
+        match stream.message().await.map_err(Failure::of)? {
+            Some(created) => Ok((stream, created)),
+            None => Err(Failure::Broken("the stream has ended".to_owned())),
+        }
+    }
+}
+
+fn is_refused(created: &WatchResponse) -> bool {
+    created.canceled() && created.compact_revision() == 0
 }
 
 async fn end_of_era(seen: &mut watch::Receiver<Seen>, era: u64) {

@@ -56,13 +56,13 @@ async fn bad_key_sets_have_their_own_codes_and_leave_the_state_untouched() {
     let with = |change: &dyn Fn(&mut v1::GatewayKey)| {
         let mut key = key("b");
         change(&mut key);
-        put(1, 2, vec![super::keys::key("a"), key])
+        put(1, 2, vec![self::key("a"), key])
     };
     let mut elsewhere = put(1, 2, vec![]);
     elsewhere.fleet = "edge".to_owned();
     for (what, request, code) in [
         ("an id twice", with(&|key| key.id = "a".to_owned()), Code::KeySetInvalid),
-        ("the same key twice", with(&|key| key.sha256 = super::keys::key("a").sha256), Code::KeySetInvalid),
+        ("the same key twice", with(&|key| key.sha256 = self::key("a").sha256), Code::KeySetInvalid),
         ("an empty id", with(&|key| key.id = String::new()), Code::KeySetInvalid),
         ("an id with a slash", with(&|key| key.id = "a/b".to_owned()), Code::KeySetInvalid),
         ("a short hash", with(&|key| key.sha256.truncate(31)), Code::KeySetInvalid),
@@ -79,7 +79,7 @@ async fn bad_key_sets_have_their_own_codes_and_leave_the_state_untouched() {
         ("a set of another fleet", elsewhere, Code::StatementInvalid),
         (
             "too many keys",
-            put(1, 2, (0..8000).map(|number| super::keys::key(&format!("key-{number}"))).collect()),
+            put(1, 2, (0..8000).map(|number| self::key(&format!("key-{number}"))).collect()),
             Code::KeySetInvalid,
         ),
     ] {
