@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod admin;
+#[cfg(all(test, feature = "etcd"))]
+mod cluster;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
