@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::{
     Shared,
@@ -28,6 +28,7 @@ use super::{
     offer::Wanted,
     outbox::{Outgoing, message},
     session::{End, Greeting, Session, refused},
+    wire::Inbound,
 };
 use crate::{state::State, store::StoreError};
 
@@ -71,7 +72,7 @@ impl Caller {
 pub(super) async fn run(
     shared: Arc<Shared>,
     caller: Caller,
-    mut inbound: Streaming<v1::GatewayMessage>,
+    mut inbound: Inbound<v1::GatewayMessage>,
     out: Out,
 ) {
     let (greeting, contact_us, admitted) = match greet(&shared, &caller, &mut inbound).await {
@@ -114,7 +115,7 @@ type Greeted = (Arc<Greeting>, Arc<AtomicI64>, Admitted);
 async fn greet(
     shared: &Shared,
     caller: &Caller,
-    inbound: &mut Streaming<v1::GatewayMessage>,
+    inbound: &mut Inbound<v1::GatewayMessage>,
 ) -> Result<Greeted, Option<v1::Refused>> {
     use v1::refused::Why;
     let busy = |wait: Duration| {
@@ -142,11 +143,13 @@ async fn greet(
     if !shared.mirror.is_ready() {
         return Err(Some(refused(Why::Starting, "this control plane has not read its store yet")));
     }
-    let greeting = Arc::new(Greeting::read(hello, &caller.fleet)?);
+    let (greeting, features) = Greeting::read(hello, &caller.fleet)?;
+    let (greeting, features) = (Arc::new(greeting), Arc::new(features));
     let contact_us = Arc::new(AtomicI64::new(now.us));
     let join = |answer| Event::Join {
         fleet: Arc::clone(&caller.fleet),
         greeting: Arc::clone(&greeting),
+        features: Arc::clone(&features),
         contact_us: Arc::clone(&contact_us),
         answer,
     };
@@ -223,7 +226,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn until_end(&mut self, inbound: &mut Streaming<v1::GatewayMessage>, out: &Out) -> End {
+    async fn until_end(&mut self, inbound: &mut Inbound<v1::GatewayMessage>, out: &Out) -> End {
         let mut draining = self.shared.draining.subscribe();
         // Before anything else: the token may have been revoked while the gateway was let in.
         if let Err(refusal) = self.caller.check(&self.shared.mirror.state(), now().us) {
