@@ -27,9 +27,8 @@ use super::{
     Shared,
     hub::Event,
     jitter,
-    outbox::Outgoing,
     stream::{self, Caller},
-    wire::{Answer, Chunk, Inbound},
+    wire::{self, Answer, Inbound, Piece},
 };
 use crate::auth::{self, Identity};
 
@@ -103,7 +102,7 @@ fn subscribe(
         let shared = Arc::clone(&open.0);
         stream::run(shared, caller, Inbound::new(body), out).await;
     });
-    Ok(Answer::<Outgoing>::respond(outbound))
+    Ok(Answer::respond(outbound))
 }
 
 async fn fetch_pack(
@@ -126,7 +125,7 @@ async fn fetch_pack(
     let (out, outbound) = mpsc::channel(1);
     let tasks = shared.tasks.clone();
     tasks.spawn(async move { send(&shared, source, &out, turn).await });
-    Ok(Answer::<Chunk>::respond(outbound))
+    Ok(Answer::respond(outbound))
 }
 
 /// An open stream, for as long as it lives.
@@ -206,13 +205,14 @@ async fn turn(shared: &Shared, size: usize) -> Result<Turn, Refusal> {
 }
 
 /// Sends the pieces; a reader that takes none for too long loses its turn, and sees by the digest that it has not all.
-async fn send(shared: &Shared, source: Bytes, out: &mpsc::Sender<Result<Chunk, Status>>, turn: Turn) {
+async fn send(shared: &Shared, source: Bytes, out: &mpsc::Sender<Piece>, turn: Turn) {
     let mut rest = source.clone();
     while !rest.is_empty() {
         let chunk = rest.split_to(PIECE.min(rest.len()));
-        let sent = timeout(shared.options.send, out.send(Ok(Chunk(chunk)))).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            return;
+        for piece in [wire::chunk_head(&chunk), chunk] {
+            if !matches!(timeout(shared.options.send, out.send(Ok(piece))).await, Ok(Ok(()))) {
+                return;
+            }
         }
     }
     shared.metrics.fetched(source.len());

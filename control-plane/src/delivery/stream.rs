@@ -26,9 +26,9 @@ use super::{
     keeper::Chore,
     now,
     offer::Wanted,
-    outbox::{Outgoing, message},
+    outbox::message,
     session::{End, Greeting, Session, refused},
-    wire::Inbound,
+    wire::{self, Inbound, Piece},
 };
 use crate::{state::State, store::StoreError};
 
@@ -37,7 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A refresh that failed is tried again after this.
 const REFRESH_AGAIN: Duration = Duration::from_secs(5);
 
-pub(super) type Out = mpsc::Sender<Result<Outgoing, Status>>;
+pub(super) type Out = mpsc::Sender<Piece>;
 
 /// Whose stream it is, by its token.
 #[derive(Debug, Clone)]
@@ -93,20 +93,20 @@ pub(super) async fn run(
     shared.tell(leave).await;
     let last = match end {
         End::Gone | End::Stuck => return,
-        End::Silent => Err(Status::deadline_exceeded("nothing was heard for too long")),
-        End::Drained => Err(Status::unavailable("this control plane goes away: connect again")),
+        End::Silent => Err(Box::new(Status::deadline_exceeded("nothing was heard for too long"))),
+        End::Drained => Err(Box::new(Status::unavailable("this control plane goes away: connect again"))),
         End::Replaced => Ok(farewell(refused(
             v1::refused::Why::Replaced,
             "the same gateway has connected again: this stream is the older one",
         ))),
         End::Malformed(what) => Ok(farewell(refused(v1::refused::Why::Malformed, what))),
-        End::Unauthorised(refusal) => Err(refusal.into()),
+        End::Unauthorised(refusal) => Err(Box::new(refusal.into())),
     };
     let _ = timeout(FAREWELL, out.send(last)).await;
 }
 
-fn farewell(refused: v1::Refused) -> Outgoing {
-    message(v1::server_message::Message::Refused(refused))
+fn farewell(refused: v1::Refused) -> bytes::Bytes {
+    wire::outgoing(&message(v1::server_message::Message::Refused(refused)))
 }
 
 type Greeted = (Arc<Greeting>, Arc<AtomicI64>, Admitted);
@@ -255,7 +255,7 @@ impl<'a> Run<'a> {
                         self.stuck_since = None;
                         if let Some(outgoing) = self.session.next(now()) {
                             self.shared.metrics.sent(&outgoing);
-                            place.send(Ok(outgoing));
+                            place.send(Ok(wire::outgoing(&outgoing)));
                         }
                     }
                     Err(_) => return End::Gone,

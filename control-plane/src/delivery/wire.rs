@@ -4,7 +4,6 @@
 //! Offers and sources of packs are not copied: what is sent is the one encoded copy that all share.
 
 use std::{
-    collections::VecDeque,
     marker::PhantomData,
     pin::Pin,
     task::{Context, Poll},
@@ -35,16 +34,13 @@ pub(super) struct Inbound<T> {
     message: PhantomData<fn() -> T>,
 }
 
-/// Something that is sent, in one or two pieces that need no copy.
-pub(super) trait Outbound: Send + 'static {
-    fn pieces(self) -> [Bytes; 2];
-}
+/// Pieces of messages on their way out, or how the stream ends. Small: a channel keeps room for 32 of them.
+pub(super) type Piece = Result<Bytes, Box<Status>>;
 
-/// The body of an answer: messages as they come through a channel, then the status.
+/// The body of an answer: pieces of messages as they come through a channel, then the status.
 #[derive(Debug)]
-pub(super) struct Answer<T> {
-    messages: mpsc::Receiver<Result<T, Status>>,
-    waiting: VecDeque<Bytes>,
+pub(super) struct Answer {
+    pieces: mpsc::Receiver<Piece>,
     is_over: bool,
 }
 
@@ -100,17 +96,16 @@ impl<T: Message + Default> Inbound<T> {
 
 // === impl Answer ===
 
-impl<T: Outbound> Answer<T> {
+impl Answer {
     /// The answer to a call, from the headers on.
-    pub(super) fn respond(messages: mpsc::Receiver<Result<T, Status>>) -> http::Response<Body> {
-        let answer = Self { messages, waiting: VecDeque::new(), is_over: false };
-        let mut response = http::Response::new(Body::new(answer));
+    pub(super) fn respond(pieces: mpsc::Receiver<Piece>) -> http::Response<Body> {
+        let mut response = http::Response::new(Body::new(Self { pieces, is_over: false }));
         response.headers_mut().insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
         response
     }
 }
 
-impl<T: Outbound> http_body::Body for Answer<T> {
+impl http_body::Body for Answer {
     type Data = Bytes;
     type Error = Status;
 
@@ -118,60 +113,43 @@ impl<T: Outbound> http_body::Body for Answer<T> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        loop {
-            if let Some(piece) = self.waiting.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            if self.is_over {
-                return Poll::Ready(None);
-            }
-            let status = match std::task::ready!(self.messages.poll_recv(context)) {
-                Some(Ok(message)) => {
-                    self.waiting.extend(message.pieces().into_iter().filter(|piece| !piece.is_empty()));
-                    continue;
-                }
-                Some(Err(status)) => status,
-                None => Status::ok(""),
-            };
-            self.is_over = true;
-            let mut trailers = http::HeaderMap::new();
-            status.add_header(&mut trailers)?;
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        if self.is_over {
+            return Poll::Ready(None);
         }
+        let status = match std::task::ready!(self.pieces.poll_recv(context)) {
+            Some(Ok(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
+            Some(Err(status)) => *status,
+            None => Status::ok(""),
+        };
+        self.is_over = true;
+        let mut trailers = http::HeaderMap::new();
+        status.add_header(&mut trailers)?;
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.is_over && self.waiting.is_empty()
+        self.is_over
     }
 }
 
-// === impl Outbound ===
-
-impl Outbound for Outgoing {
-    fn pieces(self) -> [Bytes; 2] {
-        match self {
-            Self::Message(message) => [framed(&message), Bytes::new()],
-            Self::Offer(offer) => [offer.frame.clone(), Bytes::new()],
-        }
+/// What goes out for a message to a gateway.
+pub(super) fn outgoing(message: &Outgoing) -> Bytes {
+    match message {
+        Outgoing::Message(message) => framed(message),
+        Outgoing::Offer(offer) => offer.frame.clone(),
     }
 }
 
-/// A piece of a source.
-#[derive(Debug)]
-pub(super) struct Chunk(pub(super) Bytes);
-
-impl Outbound for Chunk {
-    /// [`v1::FetchPackResponse`] with this chunk, the chunk itself uncopied.
-    fn pieces(self) -> [Bytes; 2] {
-        const CHUNK: u32 = 1;
-        let mut field = BytesMut::new();
-        prost::encoding::encode_key(CHUNK, prost::encoding::WireType::LengthDelimited, &mut field);
-        prost::encoding::encode_varint(self.0.len() as u64, &mut field);
-        let mut head = BytesMut::with_capacity(PREFIX + field.len());
-        prefix(&mut head, field.len() + self.0.len());
-        head.extend_from_slice(&field);
-        [head.freeze(), self.0]
-    }
+/// What stands before a piece of a source to make it a [`v1::FetchPackResponse`]; the piece itself is not copied.
+pub(super) fn chunk_head(chunk: &Bytes) -> Bytes {
+    const CHUNK: u32 = 1;
+    let mut field = BytesMut::new();
+    prost::encoding::encode_key(CHUNK, prost::encoding::WireType::LengthDelimited, &mut field);
+    prost::encoding::encode_varint(chunk.len() as u64, &mut field);
+    let mut head = BytesMut::with_capacity(PREFIX + field.len());
+    prefix(&mut head, field.len() + chunk.len());
+    head.extend_from_slice(&field);
+    head.freeze()
 }
 
 /// A message with its prefix.
@@ -248,7 +226,7 @@ mod tests {
     fn a_chunk_reads_back_as_the_message_of_the_protocol() {
         for length in [1, 127, 128, 65_536] {
             let chunk = Bytes::from(vec![7; length]);
-            let pieces = Chunk(chunk.clone()).pieces().concat();
+            let pieces = [chunk_head(&chunk), chunk.clone()].concat();
             let message = v1::FetchPackResponse::decode(&pieces[PREFIX..]).unwrap();
             assert_eq!(message.chunk, chunk);
             assert_eq!(pieces[1..PREFIX], u32::try_from(pieces.len() - PREFIX).unwrap().to_be_bytes());

@@ -404,3 +404,9 @@ fn what_a_gateway_says_stays_on_one_line_and_within_bounds() {
     assert_eq!(name.len(), 128);
     assert!(!name.contains(char::is_control));
 }
+
+#[test]
+fn a_session_is_small() {
+    assert!(size_of::<Session>() <= 1024, "{} bytes", size_of::<Session>());
+    assert!(size_of::<super::super::wire::Piece>() <= 32);
+}
