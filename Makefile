@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test lint fmt build bench kill9 transcript help
+.PHONY: demo test lint fmt build bench bench-push kill9 transcript help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -37,6 +37,11 @@ bench:           ## latency and processor time against direct and nginx
 	@scripts/setup.sh bench
 	@$(CARGO) build --release -p kt -p kt-tests --bins
 	@$(PYTHON) scripts/bench.py --bin-dir target/release
+
+bench-push:      ## from publish to enforced, on simulated and real gateways
+	@scripts/setup.sh bench
+	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
+	@$(PYTHON) scripts/bench_push.py --bin-dir target/demo
 
 kill9:           ## kill -9 under load: completed requests against stored records
 	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins

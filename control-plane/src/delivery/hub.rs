@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     now_us,
     offer::Wanted,
-    session::{Greeting, Report},
+    session::{Features, Greeting, Report},
     status::{Joined, Link, Roster, record},
 };
 use crate::{
@@ -68,6 +68,7 @@ pub(crate) enum Event {
     Join {
         fleet: Arc<str>,
         greeting: Arc<Greeting>,
+        features: Arc<Features>,
         contact_us: Arc<AtomicI64>,
         answer: oneshot::Sender<Option<Admitted>>,
     },
@@ -199,8 +200,8 @@ impl Hub {
     fn take(&mut self, event: Event) {
         // Who asked may be gone by now: answers that nobody takes are dropped.
         match event {
-            Event::Join { fleet, greeting, contact_us, answer } => {
-                let _ = answer.send(self.join(&fleet, &greeting, contact_us));
+            Event::Join { fleet, greeting, features, contact_us, answer } => {
+                let _ = answer.send(self.join(&fleet, &greeting, features, contact_us));
             }
             Event::Report { fleet, gateway, session, report } => {
                 self.roster.report(&fleet, &gateway, session, *report);
@@ -239,13 +240,14 @@ impl Hub {
         &mut self,
         fleet: &Arc<str>,
         greeting: &Greeting,
+        features: Arc<Features>,
         contact_us: Arc<AtomicI64>,
     ) -> Option<Admitted> {
         let feed = self.fleets.get(fleet)?.feed.subscribe();
         self.sessions += 1;
         let session = self.sessions;
         let (replace, replaced) = oneshot::channel();
-        let joined = self.roster.join(fleet, greeting, Link { session, replace, contact_us });
+        let joined = self.roster.join(fleet, greeting, features, Link { session, replace, contact_us });
         self.changed(fleet);
         self.connected.send_replace(self.roster.connected());
         Some(Admitted { session, joined, feed, replaced })

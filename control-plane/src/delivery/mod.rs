@@ -1,16 +1,15 @@
 //! Delivery: what a fleet is to have is pushed to its gateways, and what they do with it is known.
 //!
 //! - [`session`]: the protocol of one stream, as a state machine without sockets;
-//! - [`offer`], [`outbox`], [`codec`]: a document is encoded once for a fleet, waits at most once for each stream;
+//! - [`offer`], [`outbox`], [`wire`]: a document is encoded once for a fleet, waits at most once for each stream;
 //! - [`stream`]: the task that runs a session; [`admission`]: how many may come at once;
 //! - [`hub`]: the task that knows who is there and what is wanted; [`status`]: what is derived from that;
 //! - [`keeper`]: what is written to the store, which nobody waits for.
 //!
-//! Everything is served from the mirror, so gateways are served while the store is away. A session costs a task, two
-//! small buffers and the connection; documents, lists of features and packs are shared.
+//! Everything is served from the mirror, so gateways are served while the store is away. A session costs a task and
+//! the connection; documents, lists of features and packs are shared.
 
 mod admission;
-mod codec;
 mod hub;
 mod keeper;
 mod metrics;
@@ -22,6 +21,7 @@ mod status;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::{
     fmt,

@@ -8,8 +8,8 @@ use std::sync::{
 use bytes::Bytes;
 use kt_audit::Digest;
 use kt_proto::v1;
-use prost::Message as _;
 
+use super::wire;
 use crate::state::{FleetState, Head, KeySet, State};
 
 /// One of the two pushed documents.
@@ -30,7 +30,7 @@ pub(crate) struct Offer {
     pub(crate) generation: u64,
     /// Of the statement.
     pub(crate) digest: Digest,
-    /// The whole `ServerMessage`, encoded.
+    /// The whole `ServerMessage`, as it stands on the stream.
     pub(crate) frame: Bytes,
     /// What the packs need; empty for a key set.
     pub(crate) needs: Vec<v1::Feature>,
@@ -123,7 +123,7 @@ fn next_nonce() -> u64 {
 }
 
 fn encoded(message: v1::server_message::Message) -> Bytes {
-    v1::ServerMessage { message: Some(message) }.encode_to_vec().into()
+    wire::framed(&v1::ServerMessage { message: Some(message) })
 }
 
 // === impl Wanted ===

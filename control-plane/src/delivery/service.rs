@@ -1,6 +1,6 @@
 //! The gRPC service: who calls, and what is done for them.
 //!
-//! It is written out instead of generated, for a codec of its own; see [`super::codec`].
+//! It is written out instead of generated, so that a stream costs little; see [`super::wire`].
 
 use std::{
     convert::Infallible,
@@ -21,23 +21,19 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::timeout,
 };
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming, body::Body, metadata::MetadataMap};
+use tonic::{Status, body::Body, metadata::MetadataMap};
 
 use super::{
     Shared,
-    codec::Wire,
     hub::Event,
     jitter,
-    outbox::Outgoing,
     stream::{self, Caller},
+    wire::{self, Answer, Inbound, Piece},
 };
 use crate::auth::{self, Identity};
 
 /// What a source is cut into.
 pub(super) const PIECE: usize = 64 * 1024;
-/// The largest message of a gateway; a rejection with all its reasons is the largest that makes sense.
-const MAX_MESSAGE: usize = 256 * 1024;
 /// How long a fetch waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
@@ -65,7 +61,7 @@ impl tonic::server::NamedService for DeliveryServer {
 
 impl<B> tower::Service<http::Request<B>> for DeliveryServer
 where
-    B: http_body::Body + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
     type Response = http::Response<Body>;
@@ -78,44 +74,58 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let shared = Arc::clone(&self.0);
-        match request.uri().path() {
-            "/keeptrusts.v1.DeliveryService/Subscribe" => Box::pin(async move {
-                let mut grpc = tonic::server::Grpc::new(Wire::<Outgoing, v1::GatewayMessage>::new())
-                    .apply_max_message_size_config(Some(MAX_MESSAGE), None);
-                Ok(grpc.streaming(Subscribe(shared), request).await)
-            }),
-            "/keeptrusts.v1.DeliveryService/FetchPack" => Box::pin(async move {
-                let codec = Wire::<v1::FetchPackResponse, v1::FetchPackRequest>::new();
-                let mut grpc =
-                    tonic::server::Grpc::new(codec).apply_max_message_size_config(Some(MAX_MESSAGE), None);
-                Ok(grpc.server_streaming(FetchPack(shared), request).await)
-            }),
-            _ => Box::pin(async { Ok(Status::unimplemented("there is no such method").into_http()) }),
-        }
+        let (head, body) = request.into_parts();
+        let metadata = MetadataMap::from_headers(head.headers);
+        let body = Body::new(body);
+        Box::pin(async move {
+            let answered = match head.uri.path() {
+                "/keeptrusts.v1.DeliveryService/Subscribe" => subscribe(shared, &metadata, body),
+                "/keeptrusts.v1.DeliveryService/FetchPack" => fetch_pack(shared, &metadata, body).await,
+                _ => Err(Status::unimplemented("there is no such method")),
+            };
+            Ok(answered.unwrap_or_else(Status::into_http))
+        })
     }
 }
 
-struct Subscribe(Arc<Shared>);
+fn subscribe(
+    shared: Arc<Shared>,
+    metadata: &MetadataMap,
+    body: Body,
+) -> Result<http::Response<Body>, Status> {
+    let caller = caller(&shared, metadata)?;
+    // One message: whatever waits, waits in the outbox, where it can still be replaced.
+    let (out, outbound) = mpsc::channel(1);
+    let tasks = shared.tasks.clone();
+    let open = Open::new(shared);
+    tasks.spawn(async move {
+        let shared = Arc::clone(&open.0);
+        stream::run(shared, caller, Inbound::new(body), out).await;
+    });
+    Ok(Answer::respond(outbound))
+}
 
-impl tonic::server::StreamingService<v1::GatewayMessage> for Subscribe {
-    type Response = Outgoing;
-    type ResponseStream = ReceiverStream<Result<Outgoing, Status>>;
-    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<v1::GatewayMessage>>) -> Self::Future {
-        let shared = Arc::clone(&self.0);
-        Box::pin(async move {
-            let caller = caller(&shared, request.metadata())?;
-            // One message: whatever waits, waits in the outbox, where it can still be replaced.
-            let (out, outbound) = mpsc::channel(1);
-            let open = Open::new(Arc::clone(&shared));
-            shared.tasks.spawn(async move {
-                let shared = Arc::clone(&open.0);
-                stream::run(shared, caller, request.into_inner(), out).await;
-            });
-            Ok(Response::new(ReceiverStream::new(outbound)))
-        })
-    }
+async fn fetch_pack(
+    shared: Arc<Shared>,
+    metadata: &MetadataMap,
+    body: Body,
+) -> Result<http::Response<Body>, Status> {
+    let caller = caller(&shared, metadata)?;
+    let mut inbound = Inbound::<v1::FetchPackRequest>::new(body);
+    let request = match timeout(TURN, inbound.message()).await {
+        Ok(request) => request?.ok_or_else(|| Status::invalid_argument("the request is missing"))?,
+        Err(_) => return Err(Status::deadline_exceeded("the request did not come in time")),
+    };
+    let digest = <[u8; 32]>::try_from(&*request.digest)
+        .map(Digest)
+        .map_err(|_| Refusal::new(Code::ArgumentInvalid, "`digest` of FetchPack has not 32 bytes"))?;
+    may_fetch(&shared, &caller, digest).await?;
+    let source = shared.bodies.get(digest).await?;
+    let turn = turn(&shared, source.len()).await?;
+    let (out, outbound) = mpsc::channel(1);
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move { send(&shared, source, &out, turn).await });
+    Ok(Answer::respond(outbound))
 }
 
 /// An open stream, for as long as it lives.
@@ -133,31 +143,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::Relaxed);
         self.0.metrics.closed();
-    }
-}
-
-struct FetchPack(Arc<Shared>);
-
-impl tonic::server::ServerStreamingService<v1::FetchPackRequest> for FetchPack {
-    type Response = v1::FetchPackResponse;
-    type ResponseStream = ReceiverStream<Result<v1::FetchPackResponse, Status>>;
-    type Future = BoxFuture<'static, Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<v1::FetchPackRequest>) -> Self::Future {
-        let shared = Arc::clone(&self.0);
-        Box::pin(async move {
-            let caller = caller(&shared, request.metadata())?;
-            let digest = <[u8; 32]>::try_from(&*request.get_ref().digest)
-                .map(Digest)
-                .map_err(|_| Refusal::new(Code::ArgumentInvalid, "`digest` of FetchPack has not 32 bytes"))?;
-            may_fetch(&shared, &caller, digest).await?;
-            let source = shared.bodies.get(digest).await?;
-            let turn = turn(&shared, source.len()).await?;
-            let (out, outbound) = mpsc::channel(1);
-            let worker = Arc::clone(&shared);
-            shared.tasks.spawn(async move { send(&worker, source, &out, turn).await });
-            Ok(Response::new(ReceiverStream::new(outbound)))
-        })
     }
 }
 
@@ -219,19 +204,15 @@ async fn turn(shared: &Shared, size: usize) -> Result<Turn, Refusal> {
     })
 }
 
-/// Sends the pieces; a reader that takes none for too long loses its turn.
-async fn send(
-    shared: &Shared,
-    source: Bytes,
-    out: &mpsc::Sender<Result<v1::FetchPackResponse, Status>>,
-    turn: Turn,
-) {
+/// Sends the pieces; a reader that takes none for too long loses its turn, and sees by the digest that it has not all.
+async fn send(shared: &Shared, source: Bytes, out: &mpsc::Sender<Piece>, turn: Turn) {
     let mut rest = source.clone();
     while !rest.is_empty() {
         let chunk = rest.split_to(PIECE.min(rest.len()));
-        let sent = timeout(shared.options.send, out.send(Ok(v1::FetchPackResponse { chunk }))).await;
-        if !matches!(sent, Ok(Ok(()))) {
-            return;
+        for piece in [wire::chunk_head(&chunk), chunk] {
+            if !matches!(timeout(shared.options.send, out.send(Ok(piece))).await, Ok(Ok(()))) {
+                return;
+            }
         }
     }
     shared.metrics.fetched(source.len());

@@ -110,8 +110,14 @@ impl Roster {
     }
 
     /// A gateway has said Hello. The session that it had before, if any, is replaced.
-    pub(crate) fn join(&mut self, fleet: &Arc<str>, greeting: &Greeting, link: Link) -> Joined {
-        let features = self.features(&greeting.features);
+    pub(crate) fn join(
+        &mut self,
+        fleet: &Arc<str>,
+        greeting: &Greeting,
+        features: Arc<Features>,
+        link: Link,
+    ) -> Joined {
+        let features = self.features(features);
         let members = self.fleets.entry(Arc::clone(fleet)).or_default();
         members.lost.remove(&*greeting.gateway_id);
         let before = members.gateways.remove(&greeting.gateway_id);
@@ -145,13 +151,12 @@ impl Roster {
         Joined { features, rejected, refusals }
     }
 
-    fn features(&mut self, names: &[String]) -> Arc<Features> {
-        let features = Features::new(names);
-        if let Some(known) = self.builds.iter().find(|known| ***known == features) {
+    /// The same list, as the gateways that came before have it.
+    fn features(&mut self, features: Arc<Features>) -> Arc<Features> {
+        if let Some(known) = self.builds.iter().find(|known| **known == features) {
             return Arc::clone(known);
         }
         self.builds.retain(|known| Arc::strong_count(known) > 1);
-        let features = Arc::new(features);
         self.builds.push(Arc::clone(&features));
         features
     }

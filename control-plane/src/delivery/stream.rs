@@ -17,7 +17,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::{
     Shared,
@@ -26,8 +26,9 @@ use super::{
     keeper::Chore,
     now,
     offer::Wanted,
-    outbox::{Outgoing, message},
+    outbox::message,
     session::{End, Greeting, Session, refused},
+    wire::{self, Inbound, Piece},
 };
 use crate::{state::State, store::StoreError};
 
@@ -36,7 +37,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// A refresh that failed is tried again after this.
 const REFRESH_AGAIN: Duration = Duration::from_secs(5);
 
-pub(super) type Out = mpsc::Sender<Result<Outgoing, Status>>;
+pub(super) type Out = mpsc::Sender<Piece>;
 
 /// Whose stream it is, by its token.
 #[derive(Debug, Clone)]
@@ -71,7 +72,7 @@ impl Caller {
 pub(super) async fn run(
     shared: Arc<Shared>,
     caller: Caller,
-    mut inbound: Streaming<v1::GatewayMessage>,
+    mut inbound: Inbound<v1::GatewayMessage>,
     out: Out,
 ) {
     let (greeting, contact_us, admitted) = match greet(&shared, &caller, &mut inbound).await {
@@ -92,20 +93,20 @@ pub(super) async fn run(
     shared.tell(leave).await;
     let last = match end {
         End::Gone | End::Stuck => return,
-        End::Silent => Err(Status::deadline_exceeded("nothing was heard for too long")),
-        End::Drained => Err(Status::unavailable("this control plane goes away: connect again")),
+        End::Silent => Err(Box::new(Status::deadline_exceeded("nothing was heard for too long"))),
+        End::Drained => Err(Box::new(Status::unavailable("this control plane goes away: connect again"))),
         End::Replaced => Ok(farewell(refused(
             v1::refused::Why::Replaced,
             "the same gateway has connected again: this stream is the older one",
         ))),
         End::Malformed(what) => Ok(farewell(refused(v1::refused::Why::Malformed, what))),
-        End::Unauthorised(refusal) => Err(refusal.into()),
+        End::Unauthorised(refusal) => Err(Box::new(refusal.into())),
     };
     let _ = timeout(FAREWELL, out.send(last)).await;
 }
 
-fn farewell(refused: v1::Refused) -> Outgoing {
-    message(v1::server_message::Message::Refused(refused))
+fn farewell(refused: v1::Refused) -> bytes::Bytes {
+    wire::outgoing(&message(v1::server_message::Message::Refused(refused)))
 }
 
 type Greeted = (Arc<Greeting>, Arc<AtomicI64>, Admitted);
@@ -114,7 +115,7 @@ type Greeted = (Arc<Greeting>, Arc<AtomicI64>, Admitted);
 async fn greet(
     shared: &Shared,
     caller: &Caller,
-    inbound: &mut Streaming<v1::GatewayMessage>,
+    inbound: &mut Inbound<v1::GatewayMessage>,
 ) -> Result<Greeted, Option<v1::Refused>> {
     use v1::refused::Why;
     let busy = |wait: Duration| {
@@ -142,11 +143,13 @@ async fn greet(
     if !shared.mirror.is_ready() {
         return Err(Some(refused(Why::Starting, "this control plane has not read its store yet")));
     }
-    let greeting = Arc::new(Greeting::read(hello, &caller.fleet)?);
+    let (greeting, features) = Greeting::read(hello, &caller.fleet)?;
+    let (greeting, features) = (Arc::new(greeting), Arc::new(features));
     let contact_us = Arc::new(AtomicI64::new(now.us));
     let join = |answer| Event::Join {
         fleet: Arc::clone(&caller.fleet),
         greeting: Arc::clone(&greeting),
+        features: Arc::clone(&features),
         contact_us: Arc::clone(&contact_us),
         answer,
     };
@@ -223,7 +226,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn until_end(&mut self, inbound: &mut Streaming<v1::GatewayMessage>, out: &Out) -> End {
+    async fn until_end(&mut self, inbound: &mut Inbound<v1::GatewayMessage>, out: &Out) -> End {
         let mut draining = self.shared.draining.subscribe();
         // Before anything else: the token may have been revoked while the gateway was let in.
         if let Err(refusal) = self.caller.check(&self.shared.mirror.state(), now().us) {
@@ -252,7 +255,7 @@ impl<'a> Run<'a> {
                         self.stuck_since = None;
                         if let Some(outgoing) = self.session.next(now()) {
                             self.shared.metrics.sent(&outgoing);
-                            place.send(Ok(outgoing));
+                            place.send(Ok(wire::outgoing(&outgoing)));
                         }
                     }
                     Err(_) => return End::Gone,

@@ -10,14 +10,14 @@ use std::{
 use clap::Parser;
 use kt_tests::{
     process::terminated,
-    sim::{Fleet, Options, Person, Series, SimError, Standing},
+    sim::{Fleet, Options, Person, Published, Series, SimError, Standing},
 };
 use serde::Serialize;
 
 /// Opens many sessions with a control plane, each on a connection of its own, as gateways do, and enforces nothing.
 ///
-/// `connected` is printed once all are. With --publishes and --key-changes it publishes by itself and measures from the
-/// call that changes the head to the last gateway that has applied. Then it holds the sessions until SIGINT or SIGTERM,
+/// `connected` is printed once all are. With --publishes and --key-changes it publishes by itself, prints a line of JSON
+/// for each publish, and measures from the call that changes the head to the last gateway that has applied. Then it holds the sessions until SIGINT or SIGTERM,
 /// or as long as --hold says, and prints its report.
 #[derive(Debug, Parser)]
 #[command(name = "kt-sim-gateways", version)]
@@ -125,7 +125,11 @@ async fn push(
     if args.publishes > 0 {
         let pack = args.pack.as_ref().ok_or(SimError::Pack("name one with --pack".to_owned()))?;
         let source = std::fs::read_to_string(pack)?;
-        publishes = Some(fleet.publishes(&mut person, &source, args.publishes, pause).await?);
+        let told = |published: &Published| {
+            // Nobody listens any more: the report at the end says so too.
+            let _ = serde_json::to_string(published).map(|line| say(&line));
+        };
+        publishes = Some(fleet.publishes(&mut person, &source, args.publishes, pause, told).await?);
     }
     let mut key_changes = None;
     if args.key_changes > 0 {

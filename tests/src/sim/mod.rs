@@ -96,6 +96,17 @@ pub struct Series {
     pub all_ms: Vec<f64>,
 }
 
+/// A publish that has just been done.
+#[derive(Debug, Clone, Serialize)]
+pub struct Published {
+    /// name@version, as answers of a gateway name it.
+    pub pack: String,
+    /// The generation that it is.
+    pub generation: u64,
+    /// When the call that changed the head began, microseconds since 1970 UTC.
+    pub began_us: i64,
+}
+
 /// How a fleet stands.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Standing {
@@ -167,19 +178,23 @@ impl Fleet {
         }
     }
 
-    /// Publishes again and again and measures until the last gateway has applied each.
+    /// Publishes again and again and measures until the last gateway has applied each; `told` hears of each.
     pub async fn publishes(
         &self,
         person: &mut Person,
         source: &str,
         count: usize,
         pause: Duration,
+        mut told: impl FnMut(&Published),
     ) -> Result<Series, SimError> {
         let mut lasts = Vec::with_capacity(count);
         let mut firsts = Vec::with_capacity(count);
         for number in 0..count {
             let pack = person.upload(source, number).await?;
+            let name = pack.to_string();
+            let began_us = jiff::Timestamp::now().as_microsecond();
             let (generation, began) = person.assign(pack).await?;
+            told(&Published { pack: name, generation, began_us });
             self.applied(generation, Duration::from_secs(60)).await?;
             if let Some((first, last)) = self.board.assignments.span(generation) {
                 firsts.push(millis(first - began));

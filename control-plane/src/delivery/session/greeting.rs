@@ -33,7 +33,6 @@ pub(crate) struct Greeting {
     pub(crate) name: String,
     pub(crate) process_id: uuid::Uuid,
     pub(crate) build: Arc<str>,
-    pub(crate) features: Vec<String>,
     /// 0: it did not say.
     pub(crate) max_pack_bytes: u64,
     pub(crate) labels: BTreeMap<String, String>,
@@ -51,8 +50,8 @@ pub(crate) struct Features {
 // === impl Features ===
 
 impl Features {
-    pub(crate) fn new(names: &[String]) -> Self {
-        let mut names: Vec<Box<str>> = names.iter().map(|name| Box::from(&**name)).collect();
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let mut names: Vec<Box<str>> = names.into_iter().map(String::into_boxed_str).collect();
         names.sort_unstable();
         names.dedup();
         Self { names }
@@ -83,8 +82,9 @@ const TOO_HIGH: &str = "a generation that no control plane has given out";
 // === impl Greeting ===
 
 impl Greeting {
-    /// Reads the first message of a stream of `fleet`, the one of the token.
-    pub(crate) fn read(message: v1::GatewayMessage, fleet: &str) -> Result<Self, v1::Refused> {
+    /// Reads the first message of a stream of `fleet`, the one of the token. What the build can do comes apart: it is
+    /// long, and the same for many.
+    pub(crate) fn read(message: v1::GatewayMessage, fleet: &str) -> Result<(Self, Features), v1::Refused> {
         let Some(v1::gateway_message::Message::Hello(hello)) = message.message else {
             return Err(malformed("the first message is no Hello"));
         };
@@ -110,7 +110,7 @@ impl Greeting {
             .map(|(key, value)| (plain(key, MAX_LABEL), plain(value, MAX_LABEL)))
             .collect();
         let rejected = hello.rejected.iter().rev().take(MAX_REJECTED).map(|rejected| digest(rejected));
-        Ok(Self {
+        let greeting = Self {
             gateway_id: gateway_id.to_string().into(),
             name: plain(&hello.name, MAX_NAME),
             process_id,
@@ -120,8 +120,8 @@ impl Greeting {
             assignment: held(hello.assignment)?,
             key_set: held(hello.key_set)?,
             rejected: rejected.collect::<Result<_, _>>().map_err(malformed)?,
-            features: hello.features,
-        })
+        };
+        Ok((greeting, Features::new(hello.features)))
     }
 }
 

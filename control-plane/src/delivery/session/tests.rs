@@ -34,8 +34,8 @@ fn held(offer: &Offer) -> v1::Held {
 impl Stream {
     fn open(hello: v1::Hello, wanted: &Arc<Wanted>) -> Self {
         let message = v1::GatewayMessage { message: Some(v1::gateway_message::Message::Hello(hello)) };
-        let greeting = Greeting::read(message, "default").unwrap();
-        let features = Arc::new(Features::new(&greeting.features));
+        let (greeting, features) = Greeting::read(message, "default").unwrap();
+        let features = Arc::new(features);
         let now = Now { at: Instant::now(), us: 1_000_000 };
         let session = Session::open(&greeting, features, Vec::new(), Arc::clone(wanted), TIMING, 0.5, now);
         Self { session, now }
@@ -334,11 +334,11 @@ async fn heartbeats_carry_the_wanted_generations_and_silence_ends_the_stream() {
 async fn the_age_of_a_stream_differs_by_fifteen_percent_and_ends_with_drain() {
     let greeting = |hello| {
         let message = v1::GatewayMessage { message: Some(v1::gateway_message::Message::Hello(hello)) };
-        Greeting::read(message, "default").unwrap()
+        Greeting::read(message, "default").unwrap().0
     };
     let now = Now { at: Instant::now(), us: 0 };
     for (jitter, expected) in [(0.0, 3060), (0.5, 3600), (1.0, 4140)] {
-        let features = Arc::new(Features::new(&[]));
+        let features = Arc::new(Features::new(Vec::new()));
         let mut session = Session::open(
             &greeting(hello()),
             features,
@@ -400,7 +400,13 @@ fn a_hello_that_makes_no_sense_is_refused_with_its_reason() {
 fn what_a_gateway_says_stays_on_one_line_and_within_bounds() {
     let long = v1::Hello { name: format!("a\u{1b}[31m\n{}", "x".repeat(1000)), ..hello() };
     let message = v1::GatewayMessage { message: Some(v1::gateway_message::Message::Hello(long)) };
-    let name = Greeting::read(message, "default").unwrap().name;
+    let name = Greeting::read(message, "default").unwrap().0.name;
     assert_eq!(name.len(), 128);
     assert!(!name.contains(char::is_control));
+}
+
+#[test]
+fn a_session_is_small() {
+    assert!(size_of::<Session>() <= 1024, "{} bytes", size_of::<Session>());
+    assert!(size_of::<super::super::wire::Piece>() <= 32);
 }

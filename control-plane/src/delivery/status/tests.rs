@@ -12,7 +12,7 @@ use crate::state::FleetState;
 const SECOND: i64 = 1_000_000;
 const SILENCE: i64 = 9 * SECOND;
 
-fn greeting(id: u128, process: u128) -> Greeting {
+fn greeting(id: u128, process: u128) -> (Greeting, Features) {
     let hello = v1::Hello {
         fleet: "default".to_owned(),
         gateway_id: uuid::Uuid::from_u128(id).to_string(),
@@ -47,11 +47,11 @@ impl Fleet {
 
     fn connect(&mut self, id: u128, process: u128, now_us: i64) -> Connected {
         self.sessions += 1;
-        let greeting = greeting(id, process);
+        let (greeting, features) = greeting(id, process);
         let contact_us = Arc::new(AtomicI64::new(now_us));
         let (replace, replaced) = oneshot::channel();
         let link = Link { session: self.sessions, replace, contact_us: Arc::clone(&contact_us) };
-        let joined = self.roster.join(&self.name, &greeting, link);
+        let joined = self.roster.join(&self.name, &greeting, Arc::new(features), link);
         Connected { id: greeting.gateway_id, session: self.sessions, contact_us, replaced, joined }
     }
 

@@ -1,0 +1,373 @@
+"""The push: from publish to enforced, with simulated and with real gateways. Prints a table and a JSON line.
+
+Simulated gateways are a process of their own, each session on its own connection; they fetch, verify and apply as real
+ones do and enforce nothing. Standard library only; the parts on etcd need etcd (scripts/setup.sh bench installs it).
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+UPSTREAM_TOKEN = "dapi" + "f" * 32
+PACK = """\
+pack:
+  name: bench
+  version: "{{version}}"
+policies:
+  chain: [prompt-injection, pii-detector, dlp-filter, rbac, audit-logger]
+policy:
+  rbac:
+    roles:
+      analyst:
+        allowed_models: [databricks-meta-llama-3-3-70b-instruct]
+        max_tokens_per_request: 2048
+  dlp-filter:
+    patterns:
+      - {name: databricks-pat, regex: "dapi[a-f0-9]{32}", action: block}
+      - {name: jdbc, regex: "jdbc:databricks://[^\\\\s]+", action: redact}
+  pii-detector:
+    action: redact
+    entities: [EMAIL_ADDRESS, PHONE_NUMBER]
+providers:
+  targets:
+    - id: llama
+      provider: databricks:chat:databricks-meta-llama-3-3-70b-instruct
+      base_url: https://adb-1.1.azuredatabricks.net/serving-endpoints
+      secret_key_ref: {env: DATABRICKS_TOKEN}
+"""
+BODY = {"model": "databricks-meta-llama-3-3-70b-instruct", "messages": [{"role": "user", "content": "Which region sold most?"}],
+        "max_tokens": 16}
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def percentile(values, percent):
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else None
+
+
+def answers(port, path):
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", path)
+        return connection.getresponse().status
+    return None
+
+
+def wait_until(ready, what, process=None, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process is not None and process.poll() is not None:
+            raise SystemExit(f"{what} ended before it was ready")
+        if ready():
+            return
+        time.sleep(0.02)
+    raise SystemExit(f"{what} was not ready within {seconds} s")
+
+
+def resident_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+class Place:
+    """A control plane of its own, its tokens, and whatever is started beside it."""
+
+    def __init__(self, bin_dir, work, store):
+        self.bin_dir, self.work, self.store = bin_dir, work, store
+        self.processes = []
+        work.mkdir()
+
+    def __enter__(self):
+        try:
+            self.begin()
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def start(self, arguments, name, environment=None, **more):
+        log = open(self.work / f"{name}.log", "wb")
+        more = {"stdout": log, "stderr": log, **more}
+        process = subprocess.Popen(list(map(str, arguments)), env={**os.environ, **(environment or {})}, **more)
+        self.processes.append(process)
+        return process
+
+    def end(self):
+        for process in reversed(self.processes):
+            process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=15)
+                continue
+            process.kill()
+
+    def begin(self):
+        store = []
+        if self.store == "etcd":
+            client, peer = free_port(), free_port()
+            etcd = self.start(["etcd", "--data-dir", self.work / "etcd", "--listen-client-urls", f"http://127.0.0.1:{client}",
+                               "--advertise-client-urls", f"http://127.0.0.1:{client}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+                               "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+                               "--initial-cluster", f"default=http://127.0.0.1:{peer}"], "etcd")
+            wait_until(lambda: answers(client, "/health") == 200, "etcd", etcd)
+            store = ["--store", f"etcd://127.0.0.1:{client}"]
+        self.port, admin = free_port(), free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.control_plane = self.start(
+            [self.bin_dir / "kt", "control-plane", "run", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{admin}",
+             "--data-dir", self.work / "control-plane", *store], "control-plane")
+        wait_until(lambda: answers(admin, "/readyz") == 200, "the control plane", self.control_plane)
+        bootstrap = (self.work / "control-plane/bootstrap-token").read_text().strip()
+        self.admin_token = self.work / "admin-token"
+        self.kt("auth", "token", "create", "--role", "admin", "--name", "bench", "--out", self.admin_token, token=bootstrap)
+        self.token = self.work / "gateway-token"
+        self.kt("gateway", "token", "create", "--fleet", "default", "--out", self.token)
+        self.pack = self.work / "pack.yaml"
+        self.pack.write_text(PACK)
+
+    def kt(self, *arguments, token=None):
+        token = token or self.admin_token.read_text().strip()
+        environment = {**os.environ, "KEEPTRUSTS_API_URL": self.url, "KEEPTRUSTS_API_TOKEN": token}
+        command = [str(self.bin_dir / "kt"), *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"kt {' '.join(command[1:4])} failed: {done.stderr.strip()}")
+        return done.stdout
+
+    def simulate(self, *arguments, seconds=600):
+        command = [self.bin_dir / "kt-sim-gateways", self.url, "--token-file", self.token,
+                   "--person-token-file", self.admin_token, "--pack", self.pack, *arguments]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds)
+        if done.returncode:
+            raise SystemExit(f"the simulated gateways failed: {done.stderr.strip()}")
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def gateways(self, count):
+        """Real gateways over a fake Databricks; their ports."""
+        port_file = self.work / "fake.port"
+        self.start([self.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", UPSTREAM_TOKEN,
+                    "--port-file", port_file, "--keep", 0], "fake")
+        wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the fake Databricks")
+        fake = port_file.read_text().strip()
+        ports = []
+        for number in range(count):
+            port = free_port()
+            process = self.start(
+                [self.bin_dir / "kt", "gateway", "run", "--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}",
+                 "--control-plane", self.url, "--fleet", "default", "--token-file", self.token,
+                 "--state-dir", self.work / f"state-{number}", "--upstream", f"*=http://{fake}", "--require-identity",
+                 "--audit-dir", self.work / f"audit-{number}"], f"gateway-{number}", {"DATABRICKS_TOKEN": UPSTREAM_TOKEN})
+            ports.append((port, process))
+        for port, process in ports:
+            wait_until(lambda port=port: answers(port, "/readyz") == 200, "a gateway", process)
+        return [port for port, _ in ports]
+
+    def publisher(self, publishes, pause):
+        """Publishes in the background; each publish is a line of JSON."""
+        command = [self.bin_dir / "kt-sim-gateways", self.url, "-n", 0, "--token-file", self.token, "--person-token-file",
+                   self.admin_token, "--pack", self.pack, "--publishes", publishes, "--pause", pause, "--hold", 0]
+        return self.start(command, "publisher", stdout=subprocess.PIPE)
+
+    def key(self):
+        made = self.kt("gateway-key", "create", "--fleet", "default", "--user", "bench", "--role", "analyst", "-o", "json")
+        return json.loads(made)
+
+
+class Caller:
+    """Requests over one connection; each answer's status and pack."""
+
+    def __init__(self, port, key):
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self.headers = {"content-type": "application/json", "authorization": f"Bearer {key}"}
+        self.body = json.dumps(BODY)
+
+    def __call__(self):
+        self.connection.request("POST", "/v1/chat/completions", self.body, self.headers)
+        response = self.connection.getresponse()
+        response.read()
+        return response.status, response.getheader("x-keeptrusts-pack")
+
+
+def push(place, gateways, publishes):
+    """Publish to the last Applied of many simulated gateways."""
+    return place.simulate("-n", gateways, "--publishes", publishes, "--key-changes", 10, "--hold", 0)
+
+
+def hold(place, sessions):
+    """What a held session costs the server."""
+    before = resident_kib(place.control_plane.pid)
+    command = [place.bin_dir / "kt-sim-gateways", place.url, "-n", sessions, "--token-file", place.token, "--connect-within", 300]
+    process = place.start(command, "sessions", stdout=subprocess.PIPE)
+    for line in process.stdout:
+        if line.strip() == b"done":
+            break
+    time.sleep(10)
+    after = resident_kib(place.control_plane.pid)
+    process.send_signal(signal.SIGTERM)
+    standing = json.loads(process.communicate(timeout=120)[0].splitlines()[-1])["standing"]
+    return {"sessions": standing["connected"], "breaks": standing["breaks"], "resident_mib": round(after / 1024, 1),
+            "kib_per_session": round((after - before) / sessions, 1)}
+
+
+def first_judged(place, publishes):
+    """Publish to the first answer that names the new pack, on one gateway."""
+    place.simulate("-n", 0, "--publishes", 1, "--hold", 0)
+    [port] = place.gateways(1)
+    key = place.key()["key"]
+    call = Caller(port, key)
+    wait_until(lambda: call()[0] == 200, "the key")
+    seen, stop = {}, threading.Event()
+
+    def ask():
+        while not stop.is_set():
+            status, pack = call()
+            if status == 200:
+                seen.setdefault(pack, time.time())
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    publisher = place.publisher(publishes, 0.15)
+    published = [json.loads(line) for line in publisher.stdout if line.startswith(b'{"pack"')]
+    time.sleep(1)
+    stop.set()
+    asking.join()
+    took = [(seen[push["pack"]] - push["began_us"] / 1e6) * 1000 for push in published if push["pack"] in seen]
+    return {"publishes": len(published), "seen": len(took), "p50_ms": round(percentile(took, 50), 1),
+            "p99_ms": round(percentile(took, 99), 1), "max_ms": round(max(took), 1)}
+
+
+def revoked(place, gateways, times):
+    """`kt gateway-key revoke` to the last gateway that refuses the key."""
+    place.simulate("-n", 0, "--publishes", 1, "--hold", 0)
+    ports = place.gateways(gateways)
+    took = []
+    for _ in range(times):
+        made = place.key()
+        callers = [Caller(port, made["key"]) for port in ports]
+        for call in callers:
+            wait_until(lambda call=call: call()[0] == 200, "the key")
+        ends = [None] * len(callers)
+
+        def ask(number, call):
+            while call()[0] != 401:
+                time.sleep(0.002)
+            ends[number] = time.monotonic()
+
+        threads = [threading.Thread(target=ask, args=each) for each in enumerate(callers)]
+        for thread in threads:
+            thread.start()
+        began = time.monotonic()
+        place.kt("gateway-key", "revoke", "--fleet", "default", made["id"])
+        for thread in threads:
+            thread.join()
+        took.extend((end - began) * 1000 for end in ends)
+    return {"gateways": gateways, "revocations": times, "p50_ms": round(percentile(took, 50), 1),
+            "p99_ms": round(percentile(took, 99), 1), "max_ms": round(max(took), 1)}
+
+
+def swapped(place, publishes):
+    """Requests at full load while packs are swapped."""
+    place.simulate("-n", 0, "--publishes", 1, "--hold", 0)
+    [port] = place.gateways(1)
+    key = place.key()["key"]
+    call = Caller(port, key)
+    wait_until(lambda: call()[0] == 200, "the key")
+    publisher = place.publisher(publishes, 0.05)
+    body = place.work / "body.json"
+    body.write_text(json.dumps(BODY))
+    load = place.start([place.bin_dir / "kt-load", f"http://127.0.0.1:{port}/v1/chat/completions", "--connections", 16, "--duration", 600,
+                        "--warm-up", 0, "--body", body, "--header", f"Authorization: Bearer {key}"], "load", stdout=subprocess.PIPE)
+    packs, unnamed = set(), 0
+    published = []
+    reader = threading.Thread(target=lambda: published.extend(line for line in publisher.stdout if line.startswith(b'{"pack"')))
+    reader.start()
+    while reader.is_alive():
+        status, pack = call()
+        packs.add(pack)
+        unnamed += status != 200 or not pack or "," in pack
+    load.send_signal(signal.SIGTERM)
+    figures = json.loads(load.communicate(timeout=60)[0])
+    return {"publishes": len(published), "requests": figures["completed"], "failed": sum(figures["errors"].values()),
+            "rps": figures["rps"], "sampled_packs": len(packs), "without_exactly_one_pack": unnamed}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--bin-dir", type=pathlib.Path, required=True)
+    parser.add_argument("--gateways", type=int, default=1000)
+    parser.add_argument("--publishes", type=int, default=30)
+    parser.add_argument("--sessions", type=int, default=5000)
+    parser.add_argument("--only", action="append", choices=["push", "hold", "first", "revoke", "swap"])
+    options = parser.parse_args()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    work = pathlib.Path(tempfile.mkdtemp(prefix="kt-push-"))
+    stores = ["embedded"] + (["etcd"] if shutil.which("etcd") else [])
+    best = stores[-1]
+    if best != "etcd":
+        print("etcd is not installed: the parts on it are left out, or run on the embedded store")
+    wanted = options.only or ["push", "hold", "first", "revoke", "swap"]
+    results = {}
+
+    def place(name, store):
+        return Place(options.bin_dir.resolve(), work / name, store)
+
+    try:
+        if "push" in wanted:
+            print(f"\npublish to the last of {options.gateways} simulated gateways that applied it, {options.publishes} publishes")
+            for store in stores:
+                with place(f"push-{store}", store) as at:
+                    figures = push(at, options.gateways, options.publishes)
+                results[f"push_{store}"] = figures
+                for what in ("publishes", "key_changes"):
+                    series = figures[what]
+                    print(f"  {store:9}{what:12} p50 {series['p50_ms']:>7.0f} ms  p99 {series['p99_ms']:>7.0f} ms"
+                          f"  first p50 {series['first_p50_ms']:>5.0f} ms")
+                print(f"  {store:9}connected within {figures['connect_seconds']:.1f} s; streams that broke {figures['standing']['breaks']},"
+                      f" went back {figures['standing']['went_back']}")
+        if "hold" in wanted:
+            print(f"\n{options.sessions} sessions held")
+            with place("hold", "embedded") as at:
+                figures = hold(at, options.sessions)
+            results["hold"] = figures
+            print(f"  {figures['sessions']} connected, {figures['breaks']} broke; server {figures['resident_mib']} MiB,"
+                  f" {figures['kib_per_session']} KiB a session")
+        for name, title, run in (
+            ("first", "publish to the first answer judged by the new pack, one gateway", lambda at: first_judged(at, options.publishes)),
+            ("revoke", "key revoked to refused, 20 gateways", lambda at: revoked(at, 20, 10)),
+            ("swap", "packs swapped under full load", lambda at: swapped(at, 100)),
+        ):
+            if name in wanted:
+                print(f"\n{title} ({best})")
+                with place(name, best) as at:
+                    results[name] = run(at)
+                print("  " + ", ".join(f"{key} {value}" for key, value in results[name].items()))
+        print()
+        print(json.dumps(results))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
