@@ -7,6 +7,8 @@
 
 mod engine;
 mod lock;
+mod open;
+mod tables;
 #[cfg(test)]
 mod tests;
 
@@ -53,7 +55,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A newer build wrote it.
-    #[error("`{}` has format {format}, this build reads up to {}; use a newer build", path.display(), engine::FORMAT)]
+    #[error("`{}` has format {format}, this build reads up to {}; use a newer build", path.display(), tables::FORMAT)]
     Newer {
         /// The file.
         path: PathBuf,

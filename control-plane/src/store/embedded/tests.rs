@@ -123,6 +123,17 @@ async fn a_second_process_is_told_who_holds_the_file() {
 }
 
 #[tokio::test]
+async fn an_empty_file_or_half_of_a_new_one_is_made_into_a_store() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("store"), "").unwrap();
+    fs::write(folder.path().join("store.new"), "half of what a crash has left").unwrap();
+    let store = open(&folder).await;
+    put(&store, "a", "1").await;
+    assert_eq!(fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!folder.path().join("store.new").try_exists().unwrap());
+}
+
+#[tokio::test]
 async fn foreign_damaged_and_newer_files_are_refused_and_left_as_they_are() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("store");
@@ -149,7 +160,7 @@ async fn foreign_damaged_and_newer_files_are_refused_and_left_as_they_are() {
     drop(Embedded::open(&path).await.unwrap());
     let newer = Database::create(&path).unwrap();
     let transaction = newer.begin_write().unwrap();
-    transaction.open_table(super::engine::NUMBERS).unwrap().insert("format", 7).unwrap();
+    transaction.open_table(super::tables::NUMBERS).unwrap().insert("format", 7).unwrap();
     transaction.commit().unwrap();
     drop(newer);
     assert!(matches!(Embedded::open(&path).await.unwrap_err(), OpenError::Newer { format: 7, .. }));

@@ -114,3 +114,62 @@ fn deepest(error: &(dyn std::error::Error + 'static)) -> String {
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(code: Code, message: &str) -> Failure {
+        Failure::of(etcd_client::Error::GRpcStatus(Status::new(code, message)))
+    }
+
+    #[test]
+    fn what_may_have_been_done_is_never_called_undone() {
+        // The codes and words are those of etcd 3.4's rpctypes.
+        for (code, message) in [
+            (Code::Unavailable, "etcdserver: request timed out"),
+            (Code::Unavailable, "etcdserver: request timed out, possibly due to previous leader failure"),
+            (Code::Unavailable, "etcdserver: leader changed"),
+            (Code::Unavailable, "etcdserver: server stopped"),
+            (Code::Unknown, "raft proposal dropped"),
+            (Code::Unknown, "h2 protocol error: broken pipe"),
+            (Code::Internal, ""),
+            (Code::Cancelled, "operation was canceled"),
+            (Code::DeadlineExceeded, "context deadline exceeded"),
+            (Code::DataLoss, "etcdserver: corrupt cluster"),
+        ] {
+            assert!(!of(code, message).was_not_done(), "{code:?} {message}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_sorted_by_code() {
+        assert_eq!(of(Code::Unavailable, "etcdserver: no leader"), Failure::NoLeader);
+        assert!(matches!(
+            of(Code::ResourceExhausted, "etcdserver: mvcc: database space exceeded"),
+            Failure::Exhausted(_)
+        ));
+        assert!(matches!(of(Code::InvalidArgument, "etcdserver: request is too large"), Failure::Refused(_)));
+        assert!(matches!(of(Code::PermissionDenied, "etcdserver: permission denied"), Failure::Denied(_)));
+        assert!(matches!(of(Code::Unauthenticated, "etcdserver: invalid auth token"), Failure::Denied(_)));
+        assert_eq!(
+            of(Code::OutOfRange, "etcdserver: mvcc: required revision has been compacted"),
+            Failure::OutOfRange
+        );
+        assert_eq!(of(Code::NotFound, "etcdserver: requested lease not found"), Failure::NoLease);
+    }
+
+    #[test]
+    fn a_call_without_a_connection_was_not_sent() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let status = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
+        let failure = Failure::of(etcd_client::Error::GRpcStatus(status));
+        assert_eq!(failure, Failure::Unreachable("connection refused".to_owned()));
+    }
+
+    #[test]
+    fn texts_are_one_line() {
+        assert_eq!(of(Code::Internal, "a\n  b").text(), "a b");
+        assert_eq!(of(Code::Internal, "").text(), "Internal");
+    }
+}

@@ -1,8 +1,12 @@
 //! Where an etcd cluster is and how to be let in.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use etcd_client::{Certificate, ConnectOptions, Identity, TlsOptions};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// A cluster, its members, TLS and login.
@@ -43,6 +47,14 @@ pub enum EtcdSettingsError {
     /// Files for TLS, and an address without TLS.
     #[error("certificates are given, but the address begins with `etcd://`; TLS is `etcds://`")]
     CertificatesWithoutTls,
+    /// A file holds something else.
+    #[error("`{}` holds no {wanted} in PEM form", path.display())]
+    NotPem {
+        /// The file.
+        path: PathBuf,
+        /// `certificate` or `key`.
+        wanted: &'static str,
+    },
     /// A file can't be read.
     #[error("can't read `{}`: {source}", path.display())]
     File {
@@ -160,16 +172,35 @@ impl EtcdSettings {
             return Ok(options);
         }
         let ca_file = self.ca_file.as_ref().ok_or(EtcdSettingsError::NoAuthority)?;
-        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(read(ca_file)?));
+        let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(certificates(ca_file)?));
         if let Some((certificate, key)) = &self.identity_files {
-            tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
+            tls = tls.identity(Identity::from_pem(certificates(certificate)?, private_key(key)?));
         }
         Ok(options.with_tls(tls))
     }
 }
 
-fn read(path: &PathBuf) -> Result<Vec<u8>, EtcdSettingsError> {
-    std::fs::read(path).map_err(|source| EtcdSettingsError::File { path: path.clone(), source })
+fn read(path: &Path) -> Result<Vec<u8>, EtcdSettingsError> {
+    std::fs::read(path).map_err(|source| EtcdSettingsError::File { path: path.to_owned(), source })
+}
+
+/// The client takes a file without certificates for an empty list, and then refuses every member.
+fn certificates(path: &Path) -> Result<Vec<u8>, EtcdSettingsError> {
+    let text = read(path)?;
+    let mut found = CertificateDer::pem_slice_iter(&text).peekable();
+    if found.peek().is_some() && found.all(|certificate| certificate.is_ok()) {
+        Ok(text)
+    } else {
+        Err(EtcdSettingsError::NotPem { path: path.to_owned(), wanted: "certificate" })
+    }
+}
+
+fn private_key(path: &Path) -> Result<Vec<u8>, EtcdSettingsError> {
+    let text = read(path)?;
+    match PrivateKeyDer::from_pem_slice(&text) {
+        Ok(_) => Ok(text),
+        Err(_) => Err(EtcdSettingsError::NotPem { path: path.to_owned(), wanted: "key" }),
+    }
 }
 
 /// Whether a text like `host:99999` names a port that is none; a bare IPv6 address in brackets does not.
@@ -228,7 +259,14 @@ mod tests {
         assert!(matches!(without.options(), Err(EtcdSettingsError::NoAuthority)));
         let clear = EtcdSettings::parse("etcd://a").unwrap().with_ca_file("/nowhere/ca.pem");
         assert!(matches!(clear.options(), Err(EtcdSettingsError::CertificatesWithoutTls)));
-        let missing = without.with_ca_file("/nowhere/ca.pem");
+        let missing = without.clone().with_ca_file("/nowhere/ca.pem");
         assert!(matches!(missing.options(), Err(EtcdSettingsError::File { .. })));
+        let garbage = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(garbage.path(), "not a certificate").unwrap();
+        let error = without.with_ca_file(garbage.path()).options().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("`{}` holds no certificate in PEM form", garbage.path().display())
+        );
     }
 }

@@ -46,7 +46,7 @@ struct Open {
     seen: watch::Receiver<Seen>,
     began: Seen,
     position: Revision,
-    /// The parts of a message that is still to come whole.
+    /// Of a commit that was cut by the end of a fragment.
     parts: Vec<Change>,
     heard: Instant,
     asked: Option<Instant>,
@@ -167,14 +167,13 @@ impl Open {
         let fragment = message.0.fragment;
         let header = message.header().map_or(0, |header| revision(header.revision()));
         let position = self.position;
-        self.parts.extend(
-            message.0.events.into_iter().filter_map(change).filter(|change| change.modified() > position),
-        );
-        if fragment {
-            return Ok(None);
-        }
-        let changes = std::mem::take(&mut self.parts);
+        let changes = message.0.events.into_iter().filter_map(change);
+        self.parts.extend(changes.filter(|change| change.modified() > position));
+        let changes = take_whole(&mut self.parts, fragment);
         let Some(last) = changes.last().map(Change::modified) else {
+            if fragment {
+                return Ok(None);
+            }
             // Progress addressed to this watch comes in line with its changes.
             self.position = position.max(header);
             return Ok(Some(WatchEvent::Progress { revision: self.position }));
@@ -238,6 +237,17 @@ pub(super) fn start_of(prefix: &str) -> Vec<u8> {
     if prefix.is_empty() { vec![0] } else { prefix.as_bytes().to_vec() }
 }
 
+/// The changes of whole commits. Where more of the message is to come, the last commit may be cut: it stays.
+fn take_whole(parts: &mut Vec<Change>, more: bool) -> Vec<Change> {
+    match parts.last().map(Change::modified) {
+        Some(last) if more => {
+            let whole = parts.partition_point(|change| change.modified() < last);
+            parts.drain(..whole).collect()
+        }
+        _ => std::mem::take(parts),
+    }
+}
+
 /// A change; none where the key is not text and so can't be one of ours.
 fn change(event: etcd_client::proto::PbEvent) -> Option<Change> {
     let kv = event.kv?;
@@ -247,5 +257,32 @@ fn change(event: etcd_client::proto::PbEvent) -> Option<Change> {
         Some(Change::Delete { key, modified })
     } else {
         Some(Change::Put(Entry { key, value: kv.value.into(), modified }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changes(revisions: &[Revision]) -> Vec<Change> {
+        revisions.iter().map(|&modified| Change::Delete { key: "k".into(), modified }).collect()
+    }
+
+    #[test]
+    fn a_commit_cut_by_a_fragment_waits_for_its_rest() {
+        let mut parts = changes(&[5, 5, 6, 7, 7]);
+        assert_eq!(take_whole(&mut parts, true), changes(&[5, 5, 6]));
+        parts.extend(changes(&[7]));
+        assert_eq!(take_whole(&mut parts, true), []);
+        parts.extend(changes(&[7, 8]));
+        assert_eq!(take_whole(&mut parts, false), changes(&[7, 7, 7, 7, 8]));
+        assert_eq!(parts, []);
+        assert_eq!(take_whole(&mut parts, false), []);
+    }
+
+    #[test]
+    fn ranges_cover_what_begins_with_the_prefix() {
+        assert_eq!((start_of("/a/"), prefix_end("/a/")), (b"/a/".to_vec(), b"/a0".to_vec()));
+        assert_eq!((start_of(""), prefix_end("")), (vec![0], vec![0]), "etcd's way to say all");
     }
 }
