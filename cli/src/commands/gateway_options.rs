@@ -445,7 +445,7 @@ mod tests {
         let keys: Vec<String> = control.trust.keys.iter().map(ToString::to_string).collect();
         assert_eq!((keys, control.trust.threshold), (vec![one, two], 2));
         assert_eq!(control.labels["region"], "eu");
-        assert_eq!(control.max_policy_age, Some(Duration::from_secs(7200)));
+        assert_eq!(control.max_policy_age, Some(Duration::from_hours(2)));
         let plain = typed(&connected).settings().unwrap();
         assert!(!plain.origin.control_plane().unwrap().trust.is_required());
     }

@@ -324,6 +324,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "what the stream of a body yields")]
     fn text(chunk: &'static str) -> Result<Bytes, std::io::Error> {
         Ok(Bytes::from_static(chunk.as_bytes()))
     }

@@ -614,12 +614,12 @@ async fn a_policy_that_is_older_than_allowed_is_not_enforced_any_more() {
     fleet.publish(1, &pack(1), &[]).await;
     within(world.stop()).await;
     let (dir, settings) = fleet.without_plane();
-    let settings = ControlSettings { max_policy_age: Some(Duration::from_secs(3600)), ..settings };
+    let settings = ControlSettings { max_policy_age: Some(Duration::from_hours(1)), ..settings };
     let world = plan(settings.clone()).start().await;
     assert_eq!(world.chat(LLAMA, "say: hello").await.status, 200);
     within(world.stop()).await;
     // As if the last word had come two hours ago.
-    let long_ago = (jiff::Timestamp::now() - Duration::from_secs(7200)).to_string();
+    let long_ago = (jiff::Timestamp::now() - Duration::from_hours(2)).to_string();
     std::fs::write(dir.path().join("state/contact"), &long_ago).unwrap();
     let kept = dir.path().join("state/assignment");
     let saved = rewritten(&std::fs::read_to_string(&kept).unwrap(), &long_ago);
@@ -725,7 +725,7 @@ impl Freezer {
 async fn frozen_server_is_noticed_within_10s() {
     // The server speaks of a silence that is far too long; the gateway has its own limit.
     let plane =
-        FakeControlPlane::start_with(Duration::from_millis(500), Duration::from_secs(600)).await.unwrap();
+        FakeControlPlane::start_with(Duration::from_millis(500), Duration::from_mins(10)).await.unwrap();
     let mut freezer = Freezer::start(plane.addr).await;
     let fleet = Fleet { plane, ..Fleet::new().await };
     let settings = ControlSettings { url: format!("http://{}", freezer.addr), ..fleet.settings() };
