@@ -13,7 +13,10 @@ use kt_audit::record::Retention;
 use kt_policy::{compiled::CompiledPack, models::ModelTable, pack::Durability, verdict::Endpoint};
 use reqwest::Url;
 
-use crate::{secrets::Secret, upstream::usage::Usage};
+use crate::{
+    secrets::Secret,
+    upstream::{client::Client, usage::Usage},
+};
 
 /// The pack in force.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub(crate) struct AuditPlan {
 pub(crate) struct TargetRuntime {
     pub(crate) id: Arc<str>,
     pub(crate) model: Arc<str>,
-    pub(crate) client: reqwest::Client,
+    pub(crate) client: Client,
     /// By endpoint, in the order of [`slot`].
     pub(crate) urls: [Url; 4],
     /// Absent when the pack names none.

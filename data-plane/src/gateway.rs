@@ -18,13 +18,16 @@ use crate::{
     pipeline::{pack_ref, retention},
     probe,
     recorder::Recorder,
-    server::{self, Side, Stop},
+    server::{self, Side, Stop, workers::Workers},
     settings::Settings,
     shared::Shared,
 };
 
 /// How long the audit log may take to write what it holds.
 const AUDIT_CLOSE: Duration = Duration::from_secs(10);
+
+/// How long what was cut may take to end.
+const ABORT: Duration = Duration::from_secs(20);
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,9 @@ pub enum StartError {
         #[source]
         error: audit::OpenError,
     },
+    /// There are no threads to serve on.
+    #[error("can't start the threads that serve connections")]
+    Workers(#[source] io::Error),
     /// An address cannot be listened on.
     #[error("can't listen on `{address}`")]
     Listen {
@@ -124,11 +130,16 @@ impl Gateway {
         let stop = Stop::default();
         let housekeeping = CancellationToken::new();
         let reload = Arc::new(Notify::new());
-        shared.tasks.spawn(server::accept(Arc::clone(&shared), public, Side::Public, stop.clone()));
+        let workers_stop = CancellationToken::new();
+        let workers = Workers::start(&shared.tasks, &workers_stop).map_err(StartError::Workers)?;
+        let serving =
+            server::accept(Arc::clone(&shared), public, Side::Public, stop.clone(), workers.clone());
+        shared.tasks.spawn(serving);
         // Health and metrics are told until the last request is answered.
         let admin_stop = Stop { drain: housekeeping.clone(), abort: stop.abort.clone() };
         if let Some(admin) = admin {
-            shared.tasks.spawn(server::accept(Arc::clone(&shared), admin, Side::Admin, admin_stop));
+            let serving = server::accept(Arc::clone(&shared), admin, Side::Admin, admin_stop, workers);
+            shared.tasks.spawn(serving);
         }
         shared.tasks.spawn(watch(Arc::clone(&shared), source, Arc::clone(&reload), housekeeping.clone()));
         shared.tasks.spawn(probe::run(Arc::clone(&shared), housekeeping.clone()));
@@ -141,6 +152,7 @@ impl Gateway {
             log,
             _abort_on_drop: stop.abort.clone().drop_guard(),
             _housekeeping_on_drop: housekeeping.clone().drop_guard(),
+            _workers_on_drop: workers_stop.drop_guard(),
             stop,
             housekeeping,
         })
@@ -227,6 +239,8 @@ pub struct Running {
     housekeeping: CancellationToken,
     _abort_on_drop: DropGuard,
     _housekeeping_on_drop: DropGuard,
+    /// Last: what the others stop ends where it runs.
+    _workers_on_drop: DropGuard,
 }
 
 /// Makes a gateway look at its files at once. Cheap to clone.
@@ -262,7 +276,8 @@ impl Running {
         self.housekeeping.cancel();
         self.stop.abort.cancel();
         self.shared.tasks.close();
-        self.shared.tasks.wait().await;
+        // A disk that never answers holds what writes to it, and must not hold the end.
+        let ended = tokio::time::timeout(ABORT, self.shared.tasks.wait()).await.is_ok();
         let audit_closed = match self.log.take() {
             None => true,
             Some(log) => match log.close(AUDIT_CLOSE).await {
@@ -276,8 +291,9 @@ impl Running {
                 }
             },
         };
-        tracing::info!(cut = !finished, "Gateway has stopped.");
-        Drained { cut: !finished, audit_closed }
+        let cut = !(finished && ended);
+        tracing::info!(cut, "Gateway has stopped.");
+        Drained { cut, audit_closed }
     }
 
     /// Waits until no connection of a caller is left.

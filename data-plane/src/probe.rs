@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
             let mut url = runtime.url(kt_policy::verdict::Endpoint::ChatCompletions).clone();
             url.set_path(&probe.path);
             let mut request =
-                runtime.client.get(url).timeout(Duration::from_secs(probe.timeout_seconds.max(1)));
+                runtime.client.here().get(url).timeout(Duration::from_secs(probe.timeout_seconds.max(1)));
             if let Some(authorization) = runtime.authorization() {
                 request = request.header(http::header::AUTHORIZATION, authorization);
             }

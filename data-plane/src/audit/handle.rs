@@ -1,8 +1,10 @@
 //! The side that requests see.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 
+use jiff::Timestamp;
 use kt_audit::chain::{Epoch, InstanceId};
 use kt_audit::identity::{PseudonymKey, Subject};
 use kt_audit::record::{Body, DropReason, Kind, Record, RecordError, Retention};
@@ -11,7 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use super::fs::RealFs;
 use super::metrics::{AuditMetrics, add};
+use super::pen::{Pen, Tried};
 use super::settings::{Durability, Settings};
 use super::state::Identity;
 
@@ -22,9 +26,12 @@ pub struct AuditHandle {
 }
 
 pub(crate) struct Shared {
+    pub(crate) pen: Arc<Pen<RealFs>>,
     pub(crate) sender: Sender<Message>,
     /// The bound of the queue: the channel itself has none, each message holds one of these.
     pub(crate) room: Arc<Semaphore>,
+    /// `best_effort` records that are queued: their callers have gone on, and may have more to say.
+    pub(crate) unwaited: Arc<AtomicUsize>,
     pub(crate) metrics: Arc<AuditMetrics>,
     pub(crate) identity: Identity,
     pub(crate) epoch: Epoch,
@@ -44,6 +51,8 @@ impl std::fmt::Debug for AuditHandle {
 pub(crate) enum Message {
     /// Append this record.
     Append(Append),
+    /// A record was written past the thread, and it is the first that waits for an fsync.
+    Wrote,
     /// An fsync has ended.
     Synced(super::engine::SyncDone),
     /// Sign a checkpoint, sync, and stop.
@@ -59,6 +68,23 @@ pub(crate) struct Append {
     pub(crate) reply: Option<oneshot::Sender<Result<Receipt, AppendError>>>,
     /// Given back when the writer is done with it.
     pub(crate) _room: OwnedSemaphorePermit,
+    pub(crate) _unwaited: Option<Unwaited>,
+}
+
+/// A queued record that nobody waits for, counted until the writer is done with it.
+pub(crate) struct Unwaited(Arc<AtomicUsize>);
+
+impl Unwaited {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Unwaited {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What the engine needs of a record.
@@ -199,7 +225,11 @@ impl AuditHandle {
         let result = match Entry::new(body, subject.cloned()) {
             Ok(entry) => match durability {
                 Durability::BestEffort => Ok(shared.queue(entry)),
-                Durability::Sync | Durability::Block => shared.deliver(entry, durability).await,
+                Durability::Block => match shared.write_here(&entry) {
+                    Some(result) => result,
+                    None => shared.deliver(entry, durability).await,
+                },
+                Durability::Sync => shared.deliver(entry, durability).await,
             },
             Err(error) => Err(error.into()),
         };
@@ -211,6 +241,25 @@ impl AuditHandle {
 }
 
 impl Shared {
+    /// Writes `entry` on this thread, where nobody else is writing and one quick write is all that it takes.
+    fn write_here(&self, entry: &Entry) -> Option<Result<Receipt, AppendError>> {
+        // Whoever waits for a record gives the next of its request only then: it can't overtake. Others can.
+        if self.unwaited.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        match self.pen.try_append(entry, Timestamp::now().as_microsecond()) {
+            Tried::Written { sequence, is_first } => {
+                if is_first {
+                    // A thread that is gone has synced everything, or there is nobody left to do it.
+                    self.sender.send(Message::Wrote).ok();
+                }
+                Some(Ok(Receipt::Written { sequence }))
+            }
+            Tried::Declined => None,
+            Tried::Closed => Some(Err(AppendError::Closed)),
+        }
+    }
+
     async fn deliver(&self, entry: Entry, durability: Durability) -> Result<Receipt, AppendError> {
         let deadline = Instant::now() + self.settings.full_wait;
         let room = match self.room.clone().try_acquire_owned() {
@@ -221,7 +270,7 @@ impl Shared {
                 .map_err(|_| AppendError::Closed)?,
         };
         let (reply, answer) = oneshot::channel();
-        let append = Append { entry, durability, deadline, reply: Some(reply), _room: room };
+        let append = Append { entry, durability, deadline, reply: Some(reply), _room: room, _unwaited: None };
         self.sender.send(Message::Append(append)).map_err(|_| AppendError::Closed)?;
         let answer = timeout_at(deadline + self.settings.disk_wait, answer);
         answer.await.map_err(|_| AppendError::Stalled)?.map_err(|_| AppendError::Closed)?
@@ -234,7 +283,14 @@ impl Shared {
             Err(TryAcquireError::Closed) => return self.drop_one(DropReason::ShuttingDown),
         };
         let deadline = Instant::now() + self.settings.full_wait;
-        let append = Append { entry, durability: Durability::BestEffort, deadline, reply: None, _room: room };
+        let append = Append {
+            entry,
+            durability: Durability::BestEffort,
+            deadline,
+            reply: None,
+            _room: room,
+            _unwaited: Some(Unwaited::new(&self.unwaited)),
+        };
         if self.sender.send(Message::Append(append)).is_err() {
             return self.drop_one(DropReason::ShuttingDown);
         }

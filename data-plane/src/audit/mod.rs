@@ -1,8 +1,9 @@
 //! The audit log of a gateway: one writer, one directory, one chain.
 //!
 //! # Invariants
-//! - **One owner.** A dedicated thread owns sequence, previous hash and files. Requests talk to it through a
-//!   queue with a bound; nothing is locked on their way.
+//! - **One pen.** Sequence, previous hash and files are one value that one writer at a time holds: a request that
+//!   finds nobody writing, or the writer's thread, to which all others talk through a queue with a bound. No
+//!   request waits for a lock; see `pen`.
 //! - **An acknowledgement is a promise.** `sync`: fdatasync has returned. `block`: write(2) has returned, so the
 //!   record survives a kill -9 of the gateway, and an fsync follows within
 //!   [`Settings::fsync_interval`]. `best_effort`: it is queued; what is dropped is chained as `dropped`.
@@ -12,8 +13,8 @@
 //! - **Damage never stops a start.** It is set aside, counted, and told in the next run's first record.
 //!
 //! # How it works
-//! The writer takes whatever waits in the queue, frames it, and gives it to the file in one write(2). A second
-//! thread runs fdatasync, so that appends go on meanwhile: with `sync` the first append starts one at once, and
+//! With `block`, a record is usually framed and written where the request runs. Otherwise the writer takes whatever
+//! waits in the queue, frames it, and gives it to the file in one write(2). A second thread runs fdatasync, so that appends go on meanwhile: with `sync` the first append starts one at once, and
 //! those that arrive while it runs share the next.
 //!
 //! Files of the directory: [`kt_audit::dir`].
@@ -22,6 +23,7 @@ mod engine;
 mod fs;
 mod handle;
 mod metrics;
+mod pen;
 mod settings;
 mod state;
 mod writer;

@@ -188,6 +188,11 @@ impl<F: Fs> Subjects<F> {
         Self { files: None, sealed: names.filter(|subject| keys.contains(subject)).collect() }
     }
 
+    /// Whether the name of `subject` is in the table.
+    pub(crate) fn is_sealed(&self, subject: &Subject) -> bool {
+        self.sealed.contains(&subject.pseudonym())
+    }
+
     /// The rows that must be written before a record of `subject` is: none once the name is sealed.
     pub(crate) fn rows(&self, subject: &Subject) -> Result<Option<(String, String)>, SealError> {
         if self.sealed.contains(&subject.pseudonym()) {

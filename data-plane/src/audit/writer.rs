@@ -1,7 +1,7 @@
 //! The two threads behind the queue: one writes, one syncs.
 //!
-//! The writer waits for a message, takes all that wait, appends them in one write, and answers. It never runs an
-//! fsync itself, so a slow one delays `sync` appends and nobody else. An append that finds no room is kept aside
+//! The writer waits for a message, takes all that wait, appends them in one write, and answers. What requests write
+//! past it (`pen`) it looks after too: fsync, checkpoints and retention are its own. It never runs an fsync itself, so a slow one delays `sync` appends and nobody else. An append that finds no room is kept aside
 //! and tried again until its deadline.
 
 #![expect(
@@ -29,6 +29,7 @@ use super::engine::{Engine, SyncDone, SyncJob};
 use super::fs::{Fs, RealFs};
 use super::handle::{Append, AppendError, AuditHandle, Entry, Message, Receipt, Shared};
 use super::metrics::AuditMetrics;
+use super::pen::Pen;
 use super::settings::{Durability, Settings};
 use super::state::OpenError;
 
@@ -92,15 +93,20 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
     let metrics = Arc::new(AuditMetrics::default());
     let engine = Engine::open(RealFs::new(dir), settings.clone(), Epoch(epoch), wall_us(), metrics.clone())?;
 
-    // Each message but the syncer's holds a permit of `room`, so the channel's length is bounded by it.
+    // Each message holds a permit of `room`, but for the syncer's and one `Wrote` between two runs of it: the
+    // channel's length is bounded by that.
     let (sender, receiver) = mpsc::channel();
     let room = Arc::new(Semaphore::new(settings.queue_records));
+    let (identity, epoch) = (engine.identity().clone(), engine.epoch());
+    let pen = Arc::new(Pen::new(engine));
     let handle = AuditHandle::new(Shared {
+        pen: pen.clone(),
         sender: sender.clone(),
         room: room.clone(),
+        unwaited: Arc::default(),
         metrics: metrics.clone(),
-        identity: engine.identity().clone(),
-        epoch: engine.epoch(),
+        identity,
+        epoch,
         settings: settings.clone(),
     });
 
@@ -116,7 +122,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
     spawned.map_err(OpenError::io(dir))?;
 
     let writer = Writer {
-        engine,
+        pen,
         receiver,
         jobs,
         room,
@@ -167,7 +173,7 @@ fn wall_us() -> i64 {
 }
 
 struct Writer<F: Fs> {
-    engine: Engine<F>,
+    pen: Arc<Pen<F>>,
     receiver: Receiver<Message>,
     jobs: SyncSender<SyncJob<F>>,
     room: Arc<Semaphore>,
@@ -195,30 +201,35 @@ impl<F: Fs> Writer<F> {
     /// Runs until it is told to stop; the answer goes to whom it returns, once the directory is free.
     fn run(mut self) -> Option<oneshot::Sender<()>> {
         let mut batch = Vec::new();
-        self.note_unsynced();
         loop {
-            let then = self.receive(&mut batch);
-            self.append(&mut batch);
-            if self.next_tick <= Instant::now() {
-                self.next_tick = Instant::now() + TICK;
-                self.engine.maintain(wall_us(), self.retention_now());
-                self.note_unsynced();
-            }
-            self.start_sync();
-            if let Then::Stop(done) = then {
-                self.stop();
+            // Nothing more is done where a holder of the pen died; the channels close, and callers are told so.
+            if let Then::Stop(done) = self.step(&mut batch)? {
+                self.stop()?;
                 return done;
             }
         }
     }
 
+    fn step(&mut self, batch: &mut Vec<Append>) -> Option<Then> {
+        self.note_unsynced()?;
+        let then = self.receive(batch)?;
+        self.append(batch)?;
+        if self.next_tick <= Instant::now() {
+            self.next_tick = Instant::now() + TICK;
+            self.pen.take()?.engine.maintain(wall_us(), self.retention_now());
+            self.note_unsynced()?;
+        }
+        self.start_sync()?;
+        Some(then)
+    }
+
     /// Waits for messages and takes all that are there.
-    fn receive(&mut self, batch: &mut Vec<Append>) -> Then {
+    fn receive(&mut self, batch: &mut Vec<Append>) -> Option<Then> {
         let mut bytes = 0;
         let mut message = match self.receiver.recv_timeout(self.patience()) {
             Ok(message) => message,
-            Err(RecvTimeoutError::Timeout) => return Then::GoOn,
-            Err(RecvTimeoutError::Disconnected) => return Then::Stop(None),
+            Err(RecvTimeoutError::Timeout) => return Some(Then::GoOn),
+            Err(RecvTimeoutError::Disconnected) => return Some(Then::Stop(None)),
         };
         loop {
             match message {
@@ -226,15 +237,16 @@ impl<F: Fs> Writer<F> {
                     bytes += append.entry.payload.len();
                     batch.push(append);
                 }
-                Message::Synced(done) => self.synced(&done),
-                Message::Stop(done) => return Then::Stop(done),
+                Message::Wrote => self.note_unsynced()?,
+                Message::Synced(done) => self.synced(&done)?,
+                Message::Stop(done) => return Some(Then::Stop(done)),
             }
             if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-                return Then::GoOn;
+                return Some(Then::GoOn);
             }
             match self.receiver.try_recv() {
                 Ok(next) => message = next,
-                Err(_) => return Then::GoOn,
+                Err(_) => return Some(Then::GoOn),
             }
         }
     }
@@ -252,23 +264,28 @@ impl<F: Fs> Writer<F> {
         until.saturating_duration_since(now)
     }
 
-    fn append(&mut self, batch: &mut Vec<Append>) {
+    fn append(&mut self, batch: &mut Vec<Append>) -> Option<()> {
         if batch.is_empty() && self.parked.is_empty() {
-            return;
+            return Some(());
         }
         let parked = std::mem::take(&mut self.parked);
         let appends: Vec<Append> =
             parked.into_iter().map(|(append, _)| append).chain(batch.drain(..)).collect();
         let entries: Vec<&Entry> = appends.iter().map(|append| &append.entry).collect();
-        let results = self.engine.append(&entries, wall_us());
-        for (append, mut result) in appends.into_iter().zip(results) {
-            while matches!(result, Err(AppendError::Full)) && self.engine.give_room(&append.entry) {
-                let again = self.engine.append(&[&append.entry], wall_us()).pop();
-                result = again.unwrap_or(Err(AppendError::Full));
+        let mut results = self.pen.take()?.engine.append(&entries, wall_us());
+        for (append, result) in appends.iter().zip(&mut results) {
+            while matches!(result, Err(AppendError::Full)) {
+                let engine = &mut self.pen.take()?.engine;
+                if !engine.give_room(&append.entry) {
+                    break;
+                }
+                *result = engine.append(&[&append.entry], wall_us()).pop().unwrap_or(Err(AppendError::Full));
             }
+        }
+        for (append, result) in appends.into_iter().zip(results) {
             self.answer(append, result);
         }
-        self.note_unsynced();
+        self.note_unsynced()
     }
 
     fn answer(&mut self, mut append: Append, result: Result<u64, AppendError>) {
@@ -291,41 +308,43 @@ impl<F: Fs> Writer<F> {
         reply(&mut append, Err(error));
     }
 
-    fn note_unsynced(&mut self) {
-        if self.engine.unsynced_since().is_none() {
+    fn note_unsynced(&mut self) -> Option<()> {
+        if self.pen.take()?.engine.unsynced_since().is_none() {
             self.unsynced_at = None;
         } else if self.unsynced_at.is_none() {
             self.unsynced_at = Some(Instant::now());
         }
+        Some(())
     }
 
     /// Starts an fsync when somebody waits for one, or the interval is over. Never two at once: those that come
     /// while one runs share the next.
-    fn start_sync(&mut self) {
+    fn start_sync(&mut self) -> Option<()> {
         if self.syncing {
-            return;
+            return Some(());
         }
         let overdue = self.unsynced_at.is_some_and(|at| at.elapsed() >= self.fsync_interval);
         if !overdue && self.waiting.is_empty() {
-            return;
+            return Some(());
         }
-        if let Some(job) = self.engine.sync_job(wall_us(), false) {
+        let job = self.pen.take()?.engine.sync_job(wall_us(), false);
+        if let Some(job) = job {
             self.syncing = self.jobs.send(job).is_ok();
         }
-        self.note_unsynced();
+        self.note_unsynced()
     }
 
-    fn synced(&mut self, done: &SyncDone) {
+    fn synced(&mut self, done: &SyncDone) -> Option<()> {
         self.syncing = false;
-        self.engine.sync_done(done);
+        self.pen.take()?.engine.sync_done(done);
         while self.waiting.front().is_some_and(|(sequence, _)| Some(*sequence) <= done.upto) {
-            let Some((sequence, mut append)) = self.waiting.pop_front() else { return };
+            let (sequence, mut append) = self.waiting.pop_front()?;
             match &done.result {
                 Ok(()) => reply(&mut append, Ok(Receipt::Synced { sequence })),
                 Err(error) => self.fail(append, AppendError::Io(error.kind().into())),
             }
         }
-        self.note_unsynced();
+        self.note_unsynced()
     }
 
     fn retention_now(&self) -> i64 {
@@ -333,32 +352,39 @@ impl<F: Fs> Writer<F> {
         believed_now(wall_us(), started_us, started.elapsed())
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self) -> Option<()> {
         self.room.close();
         let mut batch = Vec::new();
         while let Ok(message) = self.receiver.try_recv() {
             match message {
                 Message::Append(append) => batch.push(append),
-                Message::Synced(done) => self.synced(&done),
-                Message::Stop(_) => {}
+                Message::Synced(done) => self.synced(&done)?,
+                Message::Wrote | Message::Stop(_) => {}
             }
         }
-        self.append(&mut batch);
+        self.append(&mut batch)?;
         for (append, error) in std::mem::take(&mut self.parked) {
             self.fail(append, error);
         }
-        self.engine.stop(wall_us());
+        {
+            // From here on nobody writes: the checkpoint is the last record.
+            let mut held = self.pen.take()?;
+            held.engine.stop(wall_us());
+            held.is_closed = true;
+        }
         while self.syncing {
             match self.receiver.recv() {
-                Ok(Message::Synced(done)) => self.synced(&done),
+                Ok(Message::Synced(done)) => self.synced(&done)?,
                 Ok(Message::Append(append)) => self.fail(append, AppendError::Closed),
-                Ok(Message::Stop(_)) => {}
+                Ok(Message::Wrote | Message::Stop(_)) => {}
                 Err(_) => break,
             }
         }
-        if let Some(job) = self.engine.sync_job(wall_us(), true) {
-            self.synced(&job.run());
+        let job = self.pen.take()?.engine.sync_job(wall_us(), true);
+        if let Some(job) = job {
+            self.synced(&job.run())?;
         }
+        Some(())
     }
 }
 

@@ -173,7 +173,7 @@ async fn attempt_once(
     let started = Instant::now();
     let mut first_byte = None;
     let result =
-        client::send(&target.client, outgoing, limits, || first_byte = Some(started.elapsed())).await;
+        client::send(target.client.here(), outgoing, limits, || first_byte = Some(started.elapsed())).await;
     let result = match result {
         Ok(incoming) => settle(incoming, active, target, started).await,
         Err(fault) => Err((GatewayError::from(fault), None)),

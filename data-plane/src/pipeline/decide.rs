@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::Exchange;
 use crate::{active::Active, error::GatewayError, settings};
 
-/// Larger bodies are judged on the blocking pool.
-const INLINE_BYTES: usize = 128 * 1024;
+/// Larger bodies are judged on the blocking pool: a worker is away from its other connections for a millisecond or two
+/// at most.
+const INLINE_BYTES: usize = 32 * 1024;
 
 thread_local! {
     /// Memory that judgements on one thread use one after the other.

@@ -1,6 +1,10 @@
 //! One request and what is known of it: carried through its whole life, recorded at its end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use http::{HeaderMap, Response, header::CONTENT_LENGTH};
 use jiff::Timestamp;
@@ -290,9 +294,15 @@ impl Exchange {
     /// has returned.
     pub(crate) async fn close(&mut self, closing: Closing) -> Result<(), GatewayError> {
         let Some(append) = self.closed_record(&closing) else { return Ok(()) };
-        // On a task of its own: the client going away must not cut the record off.
-        let append = self.shared.tasks.spawn(append);
-        match append.await {
+        let mut append = Box::pin(append);
+        // Mostly it is written at once. Otherwise it goes on as a task of its own: the client going away must not cut
+        // the record off.
+        let at_once = std::future::poll_fn(|cx| Poll::Ready(append.as_mut().poll(cx))).await;
+        let result = match at_once {
+            Poll::Ready(result) => Ok(result),
+            Poll::Pending => self.shared.tasks.spawn(append).await,
+        };
+        match result {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::error!(
@@ -435,7 +445,12 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let status = self.state.target.is_some().then_some(200);
         if let Some(append) = self.closed_record(&Closing::aborted(status)) {
-            self.shared.tasks.spawn(append);
+            let mut append = Box::pin(append);
+            // Where it can be written at once it is, so that it needs no runtime that goes on.
+            let mut cx = Context::from_waker(Waker::noop());
+            if append.as_mut().poll(&mut cx).is_pending() {
+                self.shared.tasks.spawn(append);
+            }
         }
     }
 }

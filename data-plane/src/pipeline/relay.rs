@@ -1,14 +1,15 @@
 //! A stream on its way from the upstream to the client.
 //!
-//! The client's connection pulls: a chunk is read from the upstream when the one before was taken, so a slow client
-//! slows the upstream down and nothing is buffered. The bytes pass unchanged. The piece that completes the answer
+//! The client's connection pulls: chunks are read from the upstream when those before were taken, so a slow client
+//! slows the upstream down and next to nothing is buffered. Chunks that are there already are gathered, so that they
+//! leave in one write; no chunk waits for one that has yet to come. The bytes pass unchanged. The piece that completes the answer
 //! (`[DONE]`, or the end of the body) waits until the request is recorded as closed. A stream that fails ends with an
 //! error event, and never looks complete.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{collections::VecDeque, future::poll_fn, ops::ControlFlow, pin::Pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
-use http_body::Frame;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::{Closing, Exchange};
@@ -22,9 +23,19 @@ use crate::{
 /// used again.
 const TAIL: Duration = Duration::from_secs(1);
 
+/// The most chunks that are gathered, and the bytes after which no more are.
+const GATHER_CHUNKS: usize = 16;
+const GATHER_BYTES: usize = 16 * 1024;
+
+/// How often hyper's HTTP/1 polls a body that is not ready before it leaves the turn to others: once before it flushes,
+/// once after.
+const POLLS_IN_A_TURN: u8 = 2;
+
 struct Relay {
     exchange: Exchange,
-    first: Option<Bytes>,
+    /// What has come and was not passed on yet, and how it ends where that is known.
+    gathered: VecDeque<Bytes>,
+    ended: Option<Result<(), UpstreamFault>>,
     upstream: reqwest::Body,
     splitter: Splitter,
     meter: Meter,
@@ -49,19 +60,23 @@ pub(super) fn body(exchange: Exchange, first: Bytes, upstream: reqwest::Body, id
     let splitter = Splitter::new(exchange.shared().settings.limits.event_bytes);
     let relay = Relay {
         exchange,
-        first: Some(first),
+        gathered: VecDeque::from([first]),
+        ended: None,
         upstream,
         splitter,
         meter: Meter::default(),
         idle,
         phase: Phase::Relaying,
     };
-    let stream = futures_util::stream::unfold(relay, Relay::next);
+    let stream = futures_util::stream::unfold(Box::new(relay), Relay::next);
     StreamBody::new(stream).boxed_unsync()
 }
 
+/// What the connection is given, and the state from which it goes on.
+type Given = (Result<Frame<Bytes>, BodyError>, Box<Relay>);
+
 impl Relay {
-    async fn next(mut self) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+    async fn next(mut self: Box<Self>) -> Option<Given> {
         if self.phase == Phase::Over {
             return None;
         }
@@ -82,15 +97,15 @@ impl Relay {
     }
 
     async fn step(&mut self) -> Step {
-        let data = match self.first.take() {
-            Some(first) => first,
-            None => match self.receive().await {
-                Ok(Some(data)) => data,
-                Ok(None) => return Step::End,
-                // The answer was complete; how the connection ended does not matter any more.
-                Err(_) if self.meter.is_complete() => return Step::End,
-                Err(fault) => return Step::Failed(fault),
-            },
+        if self.gathered.is_empty() && self.ended.is_none() {
+            self.gather().await;
+        }
+        let Some(data) = self.gathered.pop_front() else {
+            return match self.ended {
+                Some(Err(fault)) if !self.meter.is_complete() => Step::Failed(fault),
+                // Where the answer was complete it does not matter how the connection ended.
+                _ => Step::End,
+            };
         };
         let meter = &mut self.meter;
         let result = self.splitter.push(&data, |event| {
@@ -100,24 +115,28 @@ impl Relay {
         if result.is_err() { Step::Failed(UpstreamFault::TooLarge) } else { Step::Data(data) }
     }
 
-    async fn receive(&mut self) -> Result<Option<Bytes>, UpstreamFault> {
-        loop {
-            let frame = tokio::time::timeout(self.idle, self.upstream.frame())
-                .await
-                .map_err(|_| UpstreamFault::IdleTimeout)?;
-            match frame {
-                None => return Ok(None),
-                Some(Err(_)) => return Err(UpstreamFault::BrokeOff),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) if !data.is_empty() => return Ok(Some(data)),
-                    _ => {}
-                },
-            }
+    /// Waits for a chunk, and takes those that are there behind it.
+    async fn gather(&mut self) {
+        let first = tokio::time::timeout(self.idle, chunk(&mut self.upstream)).await;
+        self.keep(first.unwrap_or(Err(UpstreamFault::IdleTimeout)));
+        let mut bytes = self.gathered.front().map_or(0, Bytes::len);
+        while self.ended.is_none() && self.gathered.len() < GATHER_CHUNKS && bytes < GATHER_BYTES {
+            let Some(next) = at_hand(&mut self.upstream).await else { return };
+            bytes += next.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
+            self.keep(next);
+        }
+    }
+
+    fn keep(&mut self, received: Result<Option<Bytes>, UpstreamFault>) {
+        match received {
+            Ok(Some(data)) => self.gathered.push_back(data),
+            Ok(None) => self.ended = Some(Ok(())),
+            Err(fault) => self.ended = Some(Err(fault)),
         }
     }
 
     /// Records the end, then lets go of the last bytes.
-    async fn complete(mut self, last: Bytes) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+    async fn complete(mut self: Box<Self>, last: Bytes) -> Option<Given> {
         self.exchange.state_mut().usage = self.meter.usage();
         let closing = if self.meter.has_failed() {
             let error = GatewayError::from(UpstreamFault::StreamError);
@@ -135,7 +154,7 @@ impl Relay {
     }
 
     /// The upstream itself has said that it failed; its event has passed.
-    async fn end_failed(mut self) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+    async fn end_failed(mut self: Box<Self>) -> Option<Given> {
         self.exchange.state_mut().usage = self.meter.usage();
         let error = GatewayError::from(UpstreamFault::StreamError);
         // What could not be recorded cannot be unsaid either.
@@ -143,14 +162,14 @@ impl Relay {
         None
     }
 
-    async fn fail(mut self, error: GatewayError) -> Option<(Result<Frame<Bytes>, BodyError>, Self)> {
+    async fn fail(mut self: Box<Self>, error: GatewayError) -> Option<Given> {
         self.exchange.state_mut().usage = self.meter.usage();
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
         Some(self.error_event(&error))
     }
 
     /// An event that OpenAI's clients raise as an error. An event that was cut is ended first.
-    fn error_event(mut self, error: &GatewayError) -> (Result<Frame<Bytes>, BodyError>, Self) {
+    fn error_event(mut self: Box<Self>, error: &GatewayError) -> Given {
         self.phase = Phase::Over;
         let mut event = Vec::with_capacity(256);
         if self.splitter.is_inside_event() {
@@ -163,8 +182,97 @@ impl Relay {
     }
 }
 
+/// The next chunk that is not empty; `None`: the body has ended.
+async fn chunk(upstream: &mut reqwest::Body) -> Result<Option<Bytes>, UpstreamFault> {
+    loop {
+        match upstream.frame().await {
+            None => return Ok(None),
+            Some(Err(_)) => return Err(UpstreamFault::BrokeOff),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) if !data.is_empty() => return Ok(Some(data)),
+                _ => {}
+            },
+        }
+    }
+}
+
+/// The next chunk if it has come already. The upstream's connection is a task of this thread that was woken when the
+/// chunk before was taken: it has its turn, to pass on what it holds, before this has its next.
+async fn at_hand(upstream: &mut reqwest::Body) -> Option<Result<Option<Bytes>, UpstreamFault>> {
+    let mut asked = 0;
+    poll_fn(|cx| {
+        loop {
+            return match Pin::new(&mut *upstream).poll_frame(cx) {
+                Poll::Ready(None) => Poll::Ready(Some(Ok(None))),
+                Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err(UpstreamFault::BrokeOff))),
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) if !data.is_empty() => Poll::Ready(Some(Ok(Some(data)))),
+                    _ => continue,
+                },
+                Poll::Pending if asked == POLLS_IN_A_TURN => Poll::Ready(None),
+                Poll::Pending => {
+                    asked += 1;
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+            };
+        }
+    })
+    .await
+}
+
 async fn drain(mut upstream: reqwest::Body) {
     let to_the_end = async { while let Some(Ok(_)) = upstream.frame().await {} };
     // Whatever an upstream sends behind its answer is not waited for.
     let _ = tokio::time::timeout(TAIL, to_the_end).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    fn text(chunk: &'static str) -> Result<Bytes, std::io::Error> {
+        Ok(Bytes::from_static(chunk.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn chunks_that_are_there_are_taken_and_none_is_waited_for() {
+        let held = stream::iter([text("a"), text("b")]).chain(stream::pending());
+        let mut upstream = reqwest::Body::wrap_stream(held);
+        for expected in ["a", "b"] {
+            assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), expected);
+        }
+        assert!(at_hand(&mut upstream).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn the_end_that_is_there_is_seen() {
+        let mut upstream = reqwest::Body::wrap_stream(stream::iter([text("a")]));
+        assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), "a");
+        assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_more_when_it_has_its_turn_is_heard() {
+        let (sender, receiver) = mpsc::channel(1);
+        let feeding = tokio_util::task::TaskTracker::new().spawn(async move {
+            for chunk in ["a", "b", "c"] {
+                sender.send(text(chunk)).await.unwrap();
+            }
+            sender.closed().await;
+        });
+        let receiving =
+            stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+        let mut upstream = reqwest::Body::wrap_stream(Box::pin(receiving));
+        assert_eq!(chunk(&mut upstream).await.unwrap().unwrap(), "a");
+        for expected in ["b", "c"] {
+            assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), expected);
+        }
+        assert!(at_hand(&mut upstream).await.is_none());
+        drop(upstream);
+        feeding.await.unwrap();
+    }
 }

@@ -1,9 +1,10 @@
 //! Listeners and connections: HTTP/1.1 and HTTP/2 with prior knowledge on one port, the guard in front of both.
 //!
-//! A connection is one task. Told to drain, it finishes the requests that it has begun and takes no more; told to
+//! A connection is one task, on one of the [`workers`]. Told to drain, it finishes the requests that it has begun and takes no more; told to
 //! abort, it is dropped, and with it every answer under way, each of which is recorded as aborted.
 
 mod sockets;
+pub(crate) mod workers;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,9 +22,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::sockets::bind;
+use self::workers::Workers;
 use crate::{
     metrics::Metrics,
     pipeline,
@@ -63,7 +65,13 @@ pub(crate) struct Stop {
 }
 
 /// Accepts connections until told to drain.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, side: Side, stop: Stop) {
+pub(crate) async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    side: Side,
+    stop: Stop,
+    workers: Workers,
+) {
     let slots = Arc::new(Semaphore::new(shared.settings.limits.connections.min(Semaphore::MAX_PERMITS)));
     loop {
         let accepted = tokio::select! {
@@ -86,9 +94,25 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener, side: Sid
             continue;
         };
         Metrics::result(&shared.metrics.connections, "accepted");
-        let connection = serve(Arc::clone(&shared), stream, side, stop.clone());
-        shared.tasks.spawn(async move {
-            connection.await;
+        // From here on it belongs to another runtime.
+        let stream = match stream.into_std() {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "Connection can't be handed on.");
+                continue;
+            }
+        };
+        let (shared, stop, parts) = (Arc::clone(&shared), stop.clone(), workers.clone());
+        workers.spawn_connection(async move {
+            match TcpStream::from_std(stream) {
+                Ok(stream) => serve(shared, stream, side, stop, parts).await,
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "Connection can't be handed on."
+                    );
+                }
+            }
             drop(slot);
         });
     }
@@ -111,7 +135,7 @@ async fn turn_away(mut stream: TcpStream) {
     let _ = tokio::time::timeout(Duration::from_secs(1), telling).await;
 }
 
-async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop) {
+async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop, workers: Workers) {
     if let Err(error) = sockets::prepare(&stream) {
         tracing::debug!(error = &error as &dyn std::error::Error, "Connection's options can't be set.");
     }
@@ -124,7 +148,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop) {
         Times { head: timeouts.head, idle: timeouts.idle, stall: timeouts.stall },
         Arc::clone(&connection),
     );
-    let builder = builder(&shared);
+    let builder = builder(&shared, workers);
     let service = {
         let shared = Arc::clone(&shared);
         service_fn(move |request: Request<Incoming>| {
@@ -164,9 +188,9 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream, side: Side, stop: Stop) {
     }
 }
 
-fn builder(shared: &Shared) -> auto::Builder<TrackedExecutor> {
+fn builder(shared: &Shared, workers: Workers) -> auto::Builder<PartExecutor> {
     let limits = &shared.settings.limits;
-    let mut builder = auto::Builder::new(TrackedExecutor(shared.tasks.clone()));
+    let mut builder = auto::Builder::new(PartExecutor(workers));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -189,16 +213,16 @@ fn builder(shared: &Shared) -> auto::Builder<TrackedExecutor> {
     builder
 }
 
-/// Runs hyper's tasks where shutdown waits for them.
+/// Spreads hyper's tasks, which are the streams of HTTP/2 connections, over the workers.
 #[derive(Debug, Clone)]
-struct TrackedExecutor(TaskTracker);
+struct PartExecutor(Workers);
 
-impl<F> hyper::rt::Executor<F> for TrackedExecutor
+impl<F> hyper::rt::Executor<F> for PartExecutor
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        self.0.spawn(future);
+        self.0.spawn_part(future);
     }
 }
 

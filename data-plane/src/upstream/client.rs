@@ -4,14 +4,14 @@
 //! serves all targets of one way out (straight, or by the proxies of the environment) and one time to connect, so that
 //! a new pack keeps the connections of the old one.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt as _;
 use tokio::time::Instant;
 
-use crate::{error::UpstreamFault, headers};
+use crate::{error::UpstreamFault, headers, server::workers};
 
 /// Idle connections to a host that are kept.
 const MAX_IDLE: usize = 256;
@@ -24,7 +24,23 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Clients {
     proxy_from_environment: bool,
-    clients: HashMap<(bool, Duration), reqwest::Client>,
+    clients: HashMap<(bool, Duration), Client>,
+}
+
+/// A client on each thread that serves connections: a connection to an upstream is then driven by the thread that uses
+/// it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    workers: Arc<[reqwest::Client]>,
+    elsewhere: reqwest::Client,
+}
+
+impl Client {
+    /// The client of this thread.
+    pub(crate) fn here(&self) -> &reqwest::Client {
+        let worker = workers::number().checked_sub(1);
+        worker.and_then(|index| self.workers.get(index)).unwrap_or(&self.elsewhere)
+    }
 }
 
 impl Clients {
@@ -37,32 +53,38 @@ impl Clients {
         &mut self,
         url: &reqwest::Url,
         connect_timeout: Duration,
-    ) -> Result<reqwest::Client, reqwest::Error> {
+    ) -> Result<Client, reqwest::Error> {
         let uses_proxy = self.proxy_from_environment && !is_loopback(url);
         let key = (uses_proxy, connect_timeout);
         if let Some(client) = self.clients.get(&key) {
             return Ok(client.clone());
         }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("kt-gateway/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .connect_timeout(connect_timeout)
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(30))
-            .tcp_keepalive_interval(Duration::from_secs(10))
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_mins(1))
-            .pool_max_idle_per_host(MAX_IDLE);
-        if !uses_proxy {
-            builder = builder.no_proxy();
-        }
-        let client = builder.build()?;
+        let build = || build(uses_proxy, connect_timeout);
+        let workers = (0..workers::count()).map(|_| build()).collect::<Result<_, _>>()?;
+        let client = Client { workers, elsewhere: build()? };
         self.clients.insert(key, client.clone());
         Ok(client)
     }
+}
+
+fn build(uses_proxy: bool, connect_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("kt-gateway/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(connect_timeout)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Duration::from_secs(30))
+        .tcp_keepalive_interval(Duration::from_secs(10))
+        .http2_keep_alive_interval(Duration::from_secs(30))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_mins(1))
+        .pool_max_idle_per_host(MAX_IDLE);
+    if !uses_proxy {
+        builder = builder.no_proxy();
+    }
+    builder.build()
 }
 
 /// Whether the host of `url` is this machine.

@@ -134,6 +134,14 @@ impl<F: Fs> Engine<F> {
         self.stage(entry.kind, entry.id, &entry.payload, Some(slot), now_us)
     }
 
+    /// Whether appending `entry` is one write to the current segment: no other file is begun, ended or written.
+    pub(crate) fn is_one_write(&self, entry: &Entry, now_us: i64) -> bool {
+        let length = (FRAME_LEN + entry.payload.len()) as u64;
+        matches!(self.start, start::Start::Done)
+            && !self.needs_roll(entry.retention, length, now_us)
+            && entry.subject.as_ref().is_none_or(|subject| self.subjects.is_sealed(subject))
+    }
+
     fn staged_opens(&self) -> usize {
         self.staged.iter().filter(|staged| staged.kind == Kind::Opened).count()
     }
