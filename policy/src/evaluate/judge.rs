@@ -399,7 +399,9 @@ impl Judge<'_> {
                 else {
                     continue;
                 };
-                *counts.entry(Arc::clone(rule.entity.as_ref().unwrap_or(&rule.id))).or_insert(0) += 1;
+                if !redaction.goes_on {
+                    *counts.entry(Arc::clone(rule.entity.as_ref().unwrap_or(&rule.id))).or_insert(0) += 1;
+                }
                 let note = EditNote::Redaction {
                     policy: entry.kind,
                     rule: Arc::clone(&rule.id),

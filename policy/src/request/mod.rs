@@ -10,6 +10,7 @@ mod attachments;
 mod bodies;
 mod chat;
 mod error;
+mod pieces;
 mod place;
 mod responses;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::{borrow::Cow, fmt};
 
 pub use attachments::Attachment;
 pub use error::{RequestError, RequestErrorKind};
+pub(crate) use pieces::Piece;
 pub use place::Place;
 pub use tools::Tool;
 
@@ -119,6 +121,7 @@ pub struct Request<'b> {
     model: Cow<'b, str>,
     model_node: NodeId,
     fields: Vec<Field<'b>>,
+    pieces: Vec<Piece>,
     attachments: Vec<Attachment<'b>>,
     token_ids: Option<NodeId>,
     tools: Vec<Tool<'b>>,

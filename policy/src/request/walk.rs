@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Attachment, Field, FieldKind, Request, RequestError, RequestErrorKind, TOKEN_PARAMETERS, TokenLimit,
-    Tool, vocabulary,
+    Attachment, Field, FieldKind, Piece, Request, RequestError, RequestErrorKind, TOKEN_PARAMETERS,
+    TokenLimit, Tool, pieces, vocabulary,
 };
 use crate::{
     detect::Origin,
@@ -15,6 +15,7 @@ use crate::{
 pub(super) struct Walker<'b> {
     pub(super) document: Document<'b>,
     pub(super) fields: Vec<Field<'b>>,
+    pub(super) pieces: Vec<Piece>,
     pub(super) attachments: Vec<Attachment<'b>>,
     pub(super) token_ids: Option<NodeId>,
     pub(super) tools: Vec<Tool<'b>>,
@@ -37,6 +38,7 @@ pub(super) fn walk(endpoint: Endpoint, document: Document<'_>) -> Result<Request
     let mut walker = Walker {
         fields: Vec::with_capacity(16),
         document,
+        pieces: Vec::new(),
         attachments: Vec::new(),
         token_ids: None,
         tools: Vec::new(),
@@ -60,6 +62,7 @@ pub(super) fn walk(endpoint: Endpoint, document: Document<'_>) -> Result<Request
         model_node,
         document: walker.document,
         fields: walker.fields,
+        pieces: pieces::sorted(walker.pieces),
         attachments: walker.attachments,
         token_ids: walker.token_ids,
         tools: walker.tools,
