@@ -107,11 +107,41 @@ pub struct TokenLimit {
     pub value: Option<u64>,
     /// Whether it stands at the top of the body, where an edit may change it.
     pub top_level: bool,
+    /// Another spelling or a part of the answer (`thinking.budget_tokens`): judged like the others, but no bound that
+    /// the gateway relies on.
+    pub is_other: bool,
 }
 
 /// The parameters that bound output tokens, on any endpoint.
 pub(crate) const TOKEN_PARAMETERS: [&str; 4] =
     ["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"];
+
+/// What vendors behind Databricks call a bound of output tokens, or of a part of them.
+const OTHER_TOKEN_PARAMETERS: [&str; 13] = [
+    "maxTokens",
+    "maxCompletionTokens",
+    "maxOutputTokens",
+    "maxNewTokens",
+    "maxTokensToSample",
+    "maxTokenCount",
+    "maxGenLen",
+    "numPredict",
+    "budgetTokens",
+    "thinkingBudget",
+    "maxThinkingTokens",
+    "reasoningTokens",
+    "maxReasoningTokens",
+];
+
+/// The parameter of that name, however it is spelled (`max_gen_len`).
+fn other_token_parameter(name: &str) -> Option<&'static str> {
+    OTHER_TOKEN_PARAMETERS.into_iter().find(|parameter| {
+        let letters = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
+        letters
+            .map(|byte| byte.to_ascii_lowercase())
+            .eq(parameter.bytes().map(|byte| byte.to_ascii_lowercase()))
+    })
+}
 
 /// A parsed request. Its debug form tells sizes, never a text.
 #[derive(Clone)]
