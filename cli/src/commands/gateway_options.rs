@@ -253,6 +253,15 @@ impl Options {
             CliError::usage("there is no pack to serve")
                 .with_help("name one with `--policy-config FILE`; `kt init` writes a first one")
         })?;
+        // Elsewhere a missing file is a target that is not available yet; a missing folder is a mistake.
+        if let Some(dir) = &self.secrets_dir
+            && !std::fs::metadata(dir).is_ok_and(|found| found.is_dir())
+        {
+            let message = format!("the secrets directory `{}` is not there", dir.display());
+            return Err(CliError::usage(message).with_help(
+                "`--secrets-dir` names the folder of the files that `secret_key_ref.file` names in a pack",
+            ));
+        }
         let defaults = Settings::new(policy_config);
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         Ok(Settings {
@@ -345,6 +354,19 @@ mod tests {
     fn a_gateway_without_a_pack_is_a_usage_error_that_says_what_to_do() {
         let error = typed(&[]).settings().unwrap_err();
         assert!(error.help().unwrap().contains("--policy-config"));
+    }
+
+    #[test]
+    fn a_secrets_directory_that_is_not_there_is_a_usage_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |dir: &std::path::Path| {
+            typed(&["--policy-config", "p.yaml", "--secrets-dir", dir.to_str().unwrap()]).settings()
+        };
+        assert!(with(dir.path()).is_ok());
+        let missing = dir.path().join("secrets");
+        let error = with(&missing).unwrap_err();
+        assert!(matches!(error, CliError::Usage { .. }));
+        assert_eq!(error.to_string(), format!("the secrets directory `{}` is not there", missing.display()));
     }
 
     #[test]
