@@ -1,11 +1,13 @@
 //! The commands as a person types them.
 
+#[cfg(test)]
 mod common;
 
 use common::{repository, run};
 use kt_tests::fake_databricks::FakeDatabricks;
 use serde_json::Value;
 
+#[cfg(test)]
 fn text(path: &std::path::Path) -> &str {
     path.to_str().unwrap()
 }

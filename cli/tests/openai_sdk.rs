@@ -1,5 +1,6 @@
 //! The real OpenAI client against the real gateway. The cases are in `tests/python/test_openai_sdk.py`.
 
+#[cfg(test)]
 mod common;
 
 use common::{gateway, make_key, repository};
@@ -71,6 +72,7 @@ except NotFoundError as error:
     print(error.code, error.body["message"])
 "#;
 
+#[cfg(test)]
 async fn page(addr: std::net::SocketAddr, code: &str) -> String {
     let mut command = tokio::process::Command::new(python());
     command.arg("-c").arg(code).env("KT_BASE_URL", format!("http://{addr}/v1"));

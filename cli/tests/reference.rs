@@ -1,6 +1,7 @@
 //! The CLI's reference page is what `--help` says; `KT_UPDATE_DOCS=1 cargo test -p kt --test reference` renews it.
 
 #[expect(dead_code, reason = "another test binary uses the rest of it")]
+#[cfg(test)]
 mod common;
 
 use std::fmt::Write as _;

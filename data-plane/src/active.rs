@@ -2,6 +2,7 @@
 //! it began with.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -9,14 +10,13 @@ use std::{
 
 use http::HeaderValue;
 use jiff::Timestamp;
-use kt_audit::record::Retention;
-use kt_policy::{compiled::CompiledPack, models::ModelTable, pack::Durability, verdict::Endpoint};
+use kt_audit::{Digest, Label, record::Retention};
+use kt_policy::{
+    compiled::CompiledPack, models::ModelTable, pack::Durability, usage::Usage, verdict::Endpoint,
+};
 use reqwest::Url;
 
-use crate::{
-    secrets::Secret,
-    upstream::{client::Client, usage::Usage},
-};
+use crate::{secrets::Secret, upstream::client::Client};
 
 /// The pack in force.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct Active {
     pub(crate) models: Arc<ModelTable>,
     /// Version of the table that prices come from.
     pub(crate) price_table: String,
+    /// Digests of the detectors in its chain, as records name them.
+    pub(crate) detectors: BTreeMap<Label, Digest>,
     /// How it is recorded; absent when `audit-logger` is not in its chain.
     pub(crate) audit: Option<AuditPlan>,
     /// Since when it is in force.
@@ -60,6 +62,8 @@ pub(crate) struct TargetRuntime {
     pub(crate) include_usage: bool,
     /// The target was seen to refuse the request for usage.
     pub(crate) refuses_usage: AtomicBool,
+    /// The target refuses the parameter that bounds its output: the model table says so, or it was seen to.
+    pub(crate) refuses_token_bound: AtomicBool,
     /// What callers should know of the model (retired, say).
     pub(crate) notice: Option<String>,
 }
@@ -114,7 +118,7 @@ pub(crate) mod url_error {
 impl Active {
     /// What a request cost, in millionths of a dollar; `None` when a price is unknown.
     pub(crate) fn micro_usd(&self, model: &str, usage: &Usage) -> Option<u64> {
-        self.models.micro_usd(model, &(*usage).into())
+        self.models.micro_usd(model, usage)
     }
 
     /// The successor of a retired model.

@@ -115,6 +115,9 @@ fn config(shared: &Shared) -> Value {
             "pack_env": settings.bind.pack_env,
             "secrets_dir": settings.bind.secrets_dir.as_ref().map(|path| path.display().to_string()),
             "allow_upstream": settings.bind.allow_upstream,
+            "upstream_ca_file": settings.upstream_ca_file.as_ref().map(|path| path.display().to_string()),
+            "proxy_from_environment": settings.proxy_from_environment,
+            "heartbeat_ms": settings.heartbeat.map(|after| after.as_millis()),
             "limits": {
                 "body_bytes": settings.limits.body_bytes,
                 "head_bytes": settings.limits.head_bytes,

@@ -5,7 +5,7 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use kt_policy::verdict::PolicyKind;
 
 use crate::wire::Fault;
@@ -128,6 +128,8 @@ pub struct Answer {
     pub request_id: Option<String>,
     /// How long the upstream asks to wait.
     pub retry_after: Option<Duration>,
+    /// Its headers that the caller gets: limits, and the upstream's request id.
+    pub headers: HeaderMap,
     /// What the refusal means for routing.
     pub class: AnswerClass,
 }
@@ -272,6 +274,9 @@ pub enum UpstreamFault {
     /// A stream that ended with neither `finish_reason` nor `[DONE]`.
     #[error("the upstream ended the stream before the answer was complete")]
     StreamCut,
+    /// A whole answer where only a stream can be bounded.
+    #[error("the upstream did not stream its answer, so that its length could not be bounded")]
+    NotStreamed,
     /// The upstream reported a failure inside the stream.
     #[error("the upstream failed inside the stream")]
     StreamError,
@@ -293,6 +298,7 @@ impl UpstreamFault {
             Self::Encoded => "upstream_content_encoding",
             Self::TooLarge => "upstream_answer_too_large",
             Self::StreamCut => "upstream_stream_cut",
+            Self::NotStreamed => "upstream_not_streamed",
             Self::StreamError => "upstream_stream_error",
         }
     }

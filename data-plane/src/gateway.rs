@@ -46,6 +46,14 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The file of trusted certificates is not one.
+    #[error("the certificates of `{path}` can't be used: {reason}")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The audit log cannot be opened.
     #[error("the audit directory `{dir}` can't be opened")]
     Audit {
@@ -91,7 +99,9 @@ impl Gateway {
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let models = load::models(settings.models_file.as_deref())
             .map_err(|(path, reason)| StartError::Models { path, reason })?;
-        let mut source = PackSource::new(&settings, models);
+        let extra_roots = load::certificates(settings.upstream_ca_file.as_deref())
+            .map_err(|(path, reason)| StartError::Certificates { path, reason })?;
+        let mut source = PackSource::new(&settings, models, extra_roots);
         let keys = source.look_at_keys().transpose()?;
         let active = source.first_pack(&settings)?;
 

@@ -19,10 +19,10 @@ const UP: [HeaderName; 5] = [
 
 /// Headers of an upstream's answer that come down. `x-request-id` is the gateway's own; the upstream's comes down
 /// under [`UPSTREAM_REQUEST_ID`].
-const DOWN: [HeaderName; 9] = [
-    CONTENT_TYPE,
-    RETRY_AFTER,
-    HeaderName::from_static("served-model-name"),
+const DOWN: [HeaderName; 3] = [CONTENT_TYPE, RETRY_AFTER, HeaderName::from_static("served-model-name")];
+
+/// How much of its limits a caller has left, and when it has more: of answers and of refusals.
+const LIMITS: [HeaderName; 6] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
     HeaderName::from_static("x-ratelimit-limit-tokens"),
     HeaderName::from_static("x-ratelimit-remaining-requests"),
@@ -52,7 +52,14 @@ pub(crate) fn up(from: &HeaderMap) -> HeaderMap {
 
 /// What comes down of an upstream's headers.
 pub(crate) fn down(from: &HeaderMap) -> HeaderMap {
-    let mut headers = pick(from, &DOWN);
+    let mut headers = refused(from);
+    headers.extend(pick(from, &DOWN));
+    headers
+}
+
+/// What comes down of the headers of an upstream's refusal, whose body the gateway writes anew.
+pub(crate) fn refused(from: &HeaderMap) -> HeaderMap {
+    let mut headers = pick(from, &LIMITS);
     if let Some(id) = upstream_request_id(from)
         && let Ok(value) = HeaderValue::from_str(id)
     {
@@ -162,11 +169,15 @@ mod tests {
             ("content-type", "application/json"),
             ("x-request-id", "8a0c"),
             ("x-databricks-org-id", "1"),
+            ("x-ratelimit-remaining-tokens", "7"),
             ("content-length", "5"),
         ]);
         let down = down(&from);
-        assert_eq!(down.len(), 2);
+        assert_eq!(down.len(), 3);
         assert_eq!(down.get(UPSTREAM_REQUEST_ID).unwrap(), "8a0c");
+        let refused = refused(&from);
+        assert_eq!(refused.len(), 2, "a refusal is in words of the gateway: {refused:?}");
+        assert_eq!(refused.get("x-ratelimit-remaining-tokens").unwrap(), "7");
     }
 
     #[test]

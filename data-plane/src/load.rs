@@ -14,6 +14,9 @@ use crate::{secrets::SecretSource, settings::BindOptions, watch_file};
 /// A model table is a few dozen lines; this only keeps a wrong file from being read into memory.
 const MAX_TABLE_BYTES: u64 = 4 * 1024 * 1024;
 
+/// The bundles of whole systems have some 200 KiB.
+const MAX_CERTIFICATE_BYTES: u64 = 4 * 1024 * 1024;
+
 /// A pack that can be served.
 #[derive(Debug)]
 pub(crate) struct Loaded {
@@ -93,6 +96,25 @@ pub(crate) fn models(path: Option<&Path>) -> Result<ModelTable, (PathBuf, String
             .collect();
         failed(told.join("; "))
     })
+}
+
+/// Reads certificates that are trusted beside the system's.
+///
+/// # Errors
+/// The file, and what is wrong with it. One without a certificate is wrong: whoever names it expects it to count.
+pub(crate) fn certificates(path: Option<&Path>) -> Result<Vec<reqwest::Certificate>, (PathBuf, String)> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let failed = |reason: String| (path.to_owned(), reason);
+    let bytes = watch_file::read(path, MAX_CERTIFICATE_BYTES).map_err(|error| failed(error.to_string()))?;
+    let no_pem = || failed("it is no PEM file of certificates".to_owned());
+    let certificates = reqwest::Certificate::from_pem_bundle(&bytes).map_err(|_| no_pem())?;
+    if certificates.is_empty() {
+        return Err(no_pem());
+    }
+    // What stands inside of each is looked at by the TLS library alone.
+    let trusting = reqwest::Client::builder().tls_certs_only(certificates.iter().cloned()).build();
+    trusting.map_err(|_| failed("one of its certificates is malformed".to_owned()))?;
+    Ok(certificates)
 }
 
 /// The version of the table that prices come from.

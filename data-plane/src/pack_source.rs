@@ -4,6 +4,7 @@
 //! pack (the keys, the credential) that was good stays in force, and readiness says why it is not the newest.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -14,7 +15,14 @@ use kt_audit::{
     Digest, Label,
     record::{Body, Config, ConfigAction},
 };
-use kt_policy::{compiled::CompiledTarget, diag::Diagnostic, models::ModelTable};
+use kt_policy::{
+    compiled::{CompiledPack, CompiledTarget},
+    detect,
+    diag::Diagnostic,
+    evaluate::ModelLimits as _,
+    models::ModelTable,
+    verdict::PolicyKind,
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -146,7 +154,12 @@ pub(crate) struct PackSource {
 }
 
 impl PackSource {
-    pub(crate) fn new(settings: &Settings, models: ModelTable) -> Self {
+    /// `extra_roots`: certificates that are trusted beside the system's when targets are asked.
+    pub(crate) fn new(
+        settings: &Settings,
+        models: ModelTable,
+        extra_roots: Vec<reqwest::Certificate>,
+    ) -> Self {
         let keys = settings
             .identity
             .keys_file
@@ -157,7 +170,7 @@ impl PackSource {
             keys,
             models: Arc::new(models),
             secrets: Secrets::default(),
-            clients: Clients::new(settings.proxy_from_environment),
+            clients: Clients::new(settings.proxy_from_environment, extra_roots),
         }
     }
 
@@ -296,6 +309,7 @@ impl PackSource {
             targets,
             models: Arc::clone(&self.models),
             price_table: load::table_version(&self.models),
+            detectors: detectors(&pack),
             audit,
             since: Timestamp::now(),
             pack: Arc::new(pack),
@@ -332,9 +346,16 @@ impl PackSource {
             client_request_id: target.client_request_id,
             include_usage: target.include_usage,
             refuses_usage: AtomicBool::new(false),
+            refuses_token_bound: AtomicBool::new(self.models.refuses_token_parameter(&target.model)),
             notice: load::notice(&self.models, &target.model),
         })
     }
+}
+
+/// Digests of the detectors in the chain of a pack.
+fn detectors(pack: &CompiledPack) -> BTreeMap<Label, Digest> {
+    let digest = |kind: PolicyKind| Some((Label::new(kind.as_str()), Digest(*detect::digest(kind)?)));
+    pack.chain.iter().filter_map(|entry| digest(entry.kind)).collect()
 }
 
 /// Swaps the pack and says so.

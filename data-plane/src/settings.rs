@@ -29,6 +29,11 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Whether `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are used for targets that are not on the loopback.
     pub proxy_from_environment: bool,
+    /// Certificates (PEM) that are trusted beside the system's when a target is asked.
+    pub upstream_ca_file: Option<PathBuf>,
+    /// After how much silence of an upstream an open stream gets a comment, so that what stands between keeps the
+    /// connection; absent: never.
+    pub heartbeat: Option<Duration>,
     /// How often files (pack, keys, secrets) are looked at for new content.
     pub reload_interval: Duration,
 }
@@ -197,6 +202,8 @@ impl Settings {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             proxy_from_environment: true,
+            upstream_ca_file: None,
+            heartbeat: None,
             reload_interval: Duration::from_secs(1),
         }
     }

@@ -6,7 +6,7 @@ use kt_policy::{
     caller::Caller,
     compiled::{ChainEntry, CompiledPack, CompiledPolicy, CompiledTarget, PackId, Serves},
     detect::{Detector, Hit, Rule, Scratch, Text},
-    evaluate::{Deadline, Env, FailMode, NoModels, RenderOptions, Workspace},
+    evaluate::{Deadline, Env, FailMode, NoModels, RenderOptions, Timer, Workspace},
     json::{Document, Limits},
     pack::{BlockResponse, providers::DataPolicy},
     request::Request,
@@ -28,8 +28,12 @@ pub(crate) fn check(input: &[u8]) {
     let Ok(request) = Request::parse(endpoint, body, &Limits::default()) else { return };
     for words in [&WORDS[..2], &WORDS[..], &["nothing like it"]] {
         let pack = pack(request.model(), words);
-        let env =
-            Env { now: jiff::Timestamp::UNIX_EPOCH, deadline: Deadline::NEVER, fail_mode: FailMode::Allow };
+        let env = Env {
+            now: jiff::Timestamp::UNIX_EPOCH,
+            deadline: Deadline::NEVER,
+            fail_mode: FailMode::Allow,
+            timer: Timer::NONE,
+        };
         let judgement = pack.judge(&request, &Caller::anonymous(), &env, &mut Workspace::default());
         if judgement.refusal.is_some() {
             continue;

@@ -10,7 +10,7 @@ use kt_policy::{
     caller::{Caller, Proof},
     compiled::{ChainEntry, CompiledPack, CompiledPolicy, CompiledTarget, PackId, Serves},
     detect::{Detector, Hit, Rule, Scratch, Text},
-    evaluate::{Deadline, Env, FailMode, NoModels, RenderOptions, Workspace},
+    evaluate::{Deadline, Env, FailMode, NoModels, RenderOptions, Timer, Workspace},
     json::{Document, Limits},
     lint::LintOptions,
     models::ModelTable,
@@ -129,7 +129,12 @@ fn tools() -> String {
 
 /// All that is done to a request before it goes upstream; the length of what is sent.
 fn whole(pack: &CompiledPack, caller: &Caller, body: &[u8], work: &mut Workspace) -> Option<usize> {
-    let env = Env { now: jiff::Timestamp::UNIX_EPOCH, deadline: Deadline::NEVER, fail_mode: FailMode::Block };
+    let env = Env {
+        now: jiff::Timestamp::UNIX_EPOCH,
+        deadline: Deadline::NEVER,
+        fail_mode: FailMode::Block,
+        timer: Timer::NONE,
+    };
     let request = Request::parse(Endpoint::ChatCompletions, body, &Limits::default()).ok()?;
     let judgement = pack.judge(&request, caller, &env, work);
     let authorised = pack.authorise(&judgement, judgement.targets().next()?, &NoModels).ok()?;

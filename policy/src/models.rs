@@ -39,6 +39,8 @@ pub struct Model {
     pub output_limit: Option<u64>,
     /// The parameter that bounds output tokens, when it is not `max_tokens`.
     pub token_parameter: Option<String>,
+    /// It refuses any such parameter (`token_parameter: none`).
+    pub refuses_token_parameter: bool,
     /// What one million tokens cost, in US dollars.
     pub prices: Prices,
     /// The day from which Databricks no longer serves it, when it is known; `retired` also without one.
@@ -155,6 +157,10 @@ impl ModelLimits for ModelTable {
     fn token_parameter(&self, model: &str) -> Option<&str> {
         self.lookup(model)?.token_parameter.as_deref()
     }
+
+    fn refuses_token_parameter(&self, model: &str) -> bool {
+        self.lookup(model).is_some_and(|model| model.refuses_token_parameter)
+    }
 }
 
 fn table(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<(String, BTreeMap<String, Model>)> {
@@ -179,8 +185,12 @@ fn table(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<(String, BTreeMap<
     Some((version?, models?))
 }
 
-const PARAMETERS: &[(&str, &str)] =
-    &[("max_tokens", "max_tokens"), ("max_completion_tokens", "max_completion_tokens")];
+/// `None`: the model takes none.
+const PARAMETERS: &[(&str, Option<&str>)] = &[
+    ("max_tokens", Some("max_tokens")),
+    ("max_completion_tokens", Some("max_completion_tokens")),
+    ("none", None),
+];
 
 fn model(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<(String, Model)> {
     let tokens = integer::<u64>(1..=100_000_000);
@@ -215,7 +225,8 @@ fn model(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<(String, Model)> {
     let model = Model {
         window,
         output_limit,
-        token_parameter: token_parameter.map(str::to_owned),
+        token_parameter: token_parameter.flatten().map(str::to_owned),
+        refuses_token_parameter: token_parameter == Some(None),
         prices,
         retired_on: retired_on.flatten(),
         retired: is_retired,
@@ -264,6 +275,15 @@ mod tests {
         assert_eq!(table.micro_usd("b", &tokens), None);
         assert_eq!(table.micro_usd("c", &tokens), None);
         assert_eq!(table.micro_usd("a", &Usage::default()), None);
+    }
+
+    #[test]
+    fn a_model_can_refuse_the_token_parameter() {
+        let source = "version: '1'\nmodels:\n  - {name: a, token_parameter: none}\n  - {name: b}\n";
+        let table = ModelTable::parse(source.as_bytes()).0.unwrap();
+        assert!(table.refuses_token_parameter("a"));
+        assert!(!table.refuses_token_parameter("b") && !table.refuses_token_parameter("c"));
+        assert_eq!(table.token_parameter("a"), None);
     }
 
     #[test]

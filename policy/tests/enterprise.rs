@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc};
 use kt_policy::{
     caller::{Caller, Proof},
     compiled::CompiledPack,
-    evaluate::{Deadline, Env, FailMode, Judgement, NoModels, RenderOptions, Workspace},
+    evaluate::{Deadline, Env, FailMode, Judgement, NoModels, RenderOptions, Timer, Workspace},
     json::Limits,
     lint::LintOptions,
     models::ModelTable,
@@ -33,7 +33,12 @@ fn as_role(role: &str) -> Caller {
 
 fn judge(pack: &CompiledPack, endpoint: Endpoint, body: &str, caller: &Caller) -> Judgement {
     let request = Request::parse(endpoint, body.as_bytes(), &Limits::default()).expect("a request");
-    let env = Env { now: jiff::Timestamp::UNIX_EPOCH, deadline: Deadline::NEVER, fail_mode: FailMode::Block };
+    let env = Env {
+        now: jiff::Timestamp::UNIX_EPOCH,
+        deadline: Deadline::NEVER,
+        fail_mode: FailMode::Block,
+        timer: Timer::NONE,
+    };
     pack.judge(&request, caller, &env, &mut Workspace::default())
 }
 

@@ -95,6 +95,19 @@ pub enum DropReason {
     ShuttingDown,
 }
 
+impl DropReason {
+    /// The name in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::NoSpace => "no_space",
+            Self::Io => "io",
+            Self::TooLarge => "too_large",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}
+
 /// `checkpoint`: the gateway signs the record before this one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {

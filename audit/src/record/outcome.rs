@@ -206,4 +206,10 @@ pub struct TokenBound {
     /// Whether a larger value of the client was lowered to it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub clamped: bool,
+    /// The target refuses the parameter: nothing was set, and the streamed output was counted instead.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub counted: bool,
+    /// The counted output reached the bound, and the answer was ended there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reached: bool,
 }

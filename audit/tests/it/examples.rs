@@ -131,7 +131,13 @@ fn edits() -> Edits {
             from: "gpt-4o".into(),
             to: "databricks-meta-llama-3-3-70b-instruct".into(),
         }),
-        token_bound: Some(TokenBound { parameter: "max_tokens".into(), value: 4096, clamped: true }),
+        token_bound: Some(TokenBound {
+            parameter: "max_tokens".into(),
+            value: 4096,
+            clamped: true,
+            counted: false,
+            reached: false,
+        }),
         client_request_id: true,
         include_usage: true,
     }
@@ -273,6 +279,19 @@ pub(crate) fn others() -> Vec<Body> {
             sealed: 1,
         })),
     ]
+}
+
+/// What came to the format after its first fixture was laid down: fields that are left out by default.
+pub(crate) fn added() -> Body {
+    let Body::Closed(mut closed) = closed() else { panic!("no closed record") };
+    closed.edits.token_bound = Some(TokenBound {
+        parameter: "max_tokens".into(),
+        value: 4096,
+        clamped: false,
+        counted: true,
+        reached: true,
+    });
+    Body::Closed(closed)
 }
 
 /// One of each type.

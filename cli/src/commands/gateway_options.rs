@@ -101,6 +101,13 @@ options! {
     #[arg(value_name = "ID|*=URL", value_delimiter = ',')]
     #[serde(skip)]
     upstream: Vec<String> = "KEEPTRUSTS_UPSTREAM_URL";
+    /// Certificates (PEM) that are trusted beside the system's when targets are asked, of a proxy that inspects for
+    /// example. Read at the start.
+    #[arg(value_name = "FILE")]
+    upstream_ca_file: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_UPSTREAM_CA_FILE";
+    /// Seconds of silence of an upstream after which an open stream gets a comment line. Default 0: none.
+    #[arg(value_name = "SECONDS")]
+    heartbeat_seconds: Option<u64> = "KEEPTRUSTS_GATEWAY_HEARTBEAT_SECONDS";
     /// The gateway keys file; see `kt gateway-key create`.
     #[arg(value_name = "FILE")]
     keys_file: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_KEYS_FILE";
@@ -283,6 +290,8 @@ impl Options {
                 dir: self.audit_dir.unwrap_or_else(|| PathBuf::from("kt-audit")),
                 log: kt_data_plane::audit::Settings::default(),
             }),
+            upstream_ca_file: self.upstream_ca_file,
+            heartbeat: self.heartbeat_seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
             fail_mode: match self.fail_mode {
                 Some(FailModeOption::Allow) => FailMode::Allow,
                 Some(FailModeOption::Block) | None => FailMode::Block,

@@ -11,7 +11,7 @@ use kt_tests::{fake_databricks::FakeDatabricks, process::Process};
 use serde_json::Value;
 
 /// Nothing here takes longer, or something is wrong.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The `kt` under test.
 pub(crate) fn kt() -> Command {

@@ -10,15 +10,19 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
 use http_body_util::BodyExt as _;
-use kt_audit::{Label, record::Attempt};
+use kt_audit::{
+    Label,
+    record::{Attempt, TokenBound},
+};
 use kt_policy::{
     evaluate::{Authorised, Denied, RenderOptions},
     pack::providers::Trigger,
+    usage::Usage,
     verdict::Endpoint,
 };
 use tokio::time::Instant;
 
-use super::{Closing, Exchange, exchange::micros, record, refuse, relay};
+use super::{Closing, Exchange, bound::OutputBound, exchange::micros, record, refuse, relay};
 use crate::{
     active::{Active, TargetRuntime},
     error::{AnswerClass, GatewayError, UpstreamFault},
@@ -29,7 +33,6 @@ use crate::{
     upstream::{
         client::{self, AttemptLimits, Incoming, Outgoing},
         errors,
-        usage::Usage,
     },
 };
 
@@ -38,6 +41,16 @@ use crate::{
 pub(crate) struct Answered {
     headers: HeaderMap,
     payload: Payload,
+    /// What a stream is held to when its target took no parameter for it.
+    bound: Option<Box<OutputBound>>,
+}
+
+/// What an attempt asks for beside what the client asks for.
+#[derive(Debug, Clone, Copy)]
+struct Extras {
+    include_usage: bool,
+    /// The bound on the output that the gateway sets goes as a parameter; otherwise the stream is counted.
+    token_bound: bool,
 }
 
 #[derive(Debug)]
@@ -105,7 +118,7 @@ pub(super) async fn run(
     Err(last_error.unwrap_or(GatewayError::Internal { stage: "attempts" }))
 }
 
-/// One attempt, and a second one at the same target without what the gateway itself had added and the target refuses.
+/// One attempt, and further ones at the same target without what the gateway itself had added and the target refuses.
 async fn attempt(
     exchange: &mut Exchange,
     active: &Active,
@@ -121,19 +134,39 @@ async fn attempt(
         && !state.names_include_usage
         && endpoint != Endpoint::Responses
         && !target.refuses_usage.load(Ordering::Relaxed);
-    let result = attempt_once(exchange, active, target, authorised, endpoint, body, up, asks_usage).await;
-    let is_refused = matches!(
-        &result,
-        Err(GatewayError::Upstream(answer)) if answer.class == AnswerClass::Request && answer.status == StatusCode::BAD_REQUEST
-    );
-    if !(asks_usage && is_refused) {
-        return result;
+    // What is not streamed cannot be counted while it comes: there the parameter goes, and its refusal is the answer.
+    let parameter = authorised.added_parameter().filter(|_| state.stream);
+    let asks_bound = parameter.is_some() && !target.refuses_token_bound.load(Ordering::Relaxed);
+    let mut extras = Extras { include_usage: asks_usage, token_bound: asks_bound || parameter.is_none() };
+    loop {
+        let result = attempt_once(exchange, active, target, authorised, endpoint, body, up, extras).await;
+        let refusal = match &result {
+            Err(GatewayError::Upstream(answer))
+                if answer.class == AnswerClass::Request && answer.status == StatusCode::BAD_REQUEST =>
+            {
+                answer
+            }
+            Ok(_) => {
+                if asks_usage && !extras.include_usage {
+                    target.refuses_usage.store(true, Ordering::Relaxed);
+                }
+                if asks_bound && !extras.token_bound {
+                    target.refuses_token_bound.store(true, Ordering::Relaxed);
+                }
+                return result;
+            }
+            Err(_) => return result,
+        };
+        if extras.token_bound
+            && parameter.is_some_and(|parameter| errors::refuses_parameter(refusal, parameter))
+        {
+            extras.token_bound = false;
+        } else if extras.include_usage {
+            extras.include_usage = false;
+        } else {
+            return result;
+        }
     }
-    let second = attempt_once(exchange, active, target, authorised, endpoint, body, up, false).await;
-    if second.is_ok() {
-        target.refuses_usage.store(true, Ordering::Relaxed);
-    }
-    second
 }
 
 #[expect(clippy::too_many_arguments, reason = "an attempt is all of these, once")]
@@ -145,13 +178,13 @@ async fn attempt_once(
     endpoint: Endpoint,
     body: &Bytes,
     up: &HeaderMap,
-    include_usage: bool,
+    extras: Extras,
 ) -> Result<Answered, GatewayError> {
     let shared = Arc::clone(exchange.shared());
     let options = RenderOptions {
         client_request_id: target.client_request_id.then_some(exchange.request_id()),
-        include_usage,
-        omit_token_bound: false,
+        include_usage: extras.include_usage,
+        omit_token_bound: !extras.token_bound,
     };
     let rendered =
         authorised.render(body, &options).map_err(|_| GatewayError::Internal { stage: "render" })?;
@@ -170,6 +203,19 @@ async fn attempt_once(
         total: target.total_timeout,
         answer_bytes: shared.settings.limits.answer_bytes,
     };
+    let parameter = authorised.added_parameter().filter(|_| !extras.token_bound);
+    let state = exchange.state_mut();
+    // From here on the request may be there, whatever becomes of the answer.
+    state.target = Some(authorised.target());
+    state.upstream_request_id = None;
+    state.edits = rendered.edits;
+    state.counted_bound = parameter.zip(authorised.token_bound()).map(|(parameter, value)| TokenBound {
+        parameter: Label::new(parameter),
+        value,
+        clamped: false,
+        counted: true,
+        reached: false,
+    });
     let started = Instant::now();
     let mut first_byte = None;
     let result =
@@ -178,6 +224,13 @@ async fn attempt_once(
         Ok(incoming) => settle(incoming, active, target, started).await,
         Err(fault) => Err((GatewayError::from(fault), None)),
     };
+    let result = result.and_then(|(answered, id)| match parameter {
+        None => Ok((answered, id)),
+        Some(_) => match answered.bounded(authorised, endpoint, extras, &shared) {
+            Ok(answered) => Ok((answered, id)),
+            Err(fault) => Err((fault.into(), id)),
+        },
+    });
     let took = micros(first_byte.unwrap_or_else(|| started.elapsed()));
 
     let mut noted = Attempt { us: took, ..Attempt::default() };
@@ -190,9 +243,7 @@ async fn attempt_once(
             noted.status = Some(200);
             noted.upstream_request_id = upstream_id.as_deref().map(Label::new);
             state.attempts.push(noted);
-            state.target = Some(authorised.target());
             state.upstream_request_id = upstream_id;
-            state.edits = rendered.edits;
             state.latency.first_byte = state.upstream_started.map(|begun| micros(begun.elapsed()));
             observe(&shared, target, "ok", true);
             Ok(answered)
@@ -204,9 +255,7 @@ async fn attempt_once(
             noted.error = Some(Label::new(error.metric_code()));
             noted.upstream_request_id = upstream_id.as_deref().map(Label::new);
             state.attempts.push(noted);
-            state.target = Some(authorised.target());
             state.upstream_request_id = upstream_id;
-            state.edits = rendered.edits;
             let is_up =
                 matches!(&error, GatewayError::Upstream(answer) if answer.class != AnswerClass::ServerError);
             observe(&shared, target, error.metric_code(), is_up);
@@ -222,7 +271,8 @@ async fn settle(incoming: Incoming, active: &Active, target: &TargetRuntime, sta
     match incoming {
         Incoming::Whole(head, bytes) => {
             let id = headers::upstream_request_id(&head).map(str::to_owned);
-            Ok((Answered { headers: headers::down(&head), payload: Payload::Whole(bytes) }, id))
+            let payload = Payload::Whole(bytes);
+            Ok((Answered { headers: headers::down(&head), payload, bound: None }, id))
         }
         Incoming::Stream(head, mut rest) => {
             let id = headers::upstream_request_id(&head).map(str::to_owned);
@@ -231,7 +281,7 @@ async fn settle(incoming: Incoming, active: &Active, target: &TargetRuntime, sta
             let fault = match first {
                 Ok(Ok(Some(first))) => {
                     let payload = Payload::Stream { first, rest, idle: target.stream_idle_timeout };
-                    return Ok((Answered { headers: headers::down(&head), payload }, id));
+                    return Ok((Answered { headers: headers::down(&head), payload, bound: None }, id));
                 }
                 Ok(Ok(None)) => UpstreamFault::StreamCut,
                 Ok(Err(fault)) => fault,
@@ -308,6 +358,25 @@ const fn trigger_of(error: &GatewayError) -> Option<Trigger> {
 }
 
 impl Answered {
+    /// Holds a stream to the bound that its target did not take.
+    fn bounded(
+        mut self,
+        authorised: &Authorised,
+        endpoint: Endpoint,
+        extras: Extras,
+        shared: &Shared,
+    ) -> Result<Self, UpstreamFault> {
+        if matches!(self.payload, Payload::Whole(_)) {
+            return Err(UpstreamFault::NotStreamed);
+        }
+        let Some(limit) = authorised.total_token_bound() else { return Ok(self) };
+        let mut bound = OutputBound::new(endpoint, limit, shared.settings.limits.event_bytes);
+        bound.estimated_input = authorised.estimated_input();
+        bound.tells_usage = extras.include_usage || authorised.wants_usage();
+        self.bound = Some(Box::new(bound));
+        Ok(self)
+    }
+
     /// The answer to the client. A whole one is recorded as closed before its first byte; a stream before its last.
     pub(super) async fn into_response(self, mut exchange: Exchange) -> Response<Body> {
         match self.payload {
@@ -330,7 +399,7 @@ impl Answered {
                 let (parts, ()) = head.into_parts();
                 let empty = Response::from_parts(parts, respond::body(Bytes::new()));
                 let (parts, _) = exchange.finish_response(empty).into_parts();
-                Response::from_parts(parts, relay::body(exchange, first, rest, idle))
+                Response::from_parts(parts, relay::body(exchange, first, rest, idle, self.bound))
             }
         }
     }

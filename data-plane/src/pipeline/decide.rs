@@ -6,7 +6,7 @@ use std::{cell::RefCell, sync::Arc};
 use bytes::Bytes;
 use kt_policy::{
     caller::Caller,
-    evaluate::{Deadline, Env, FailMode, Judgement, Workspace},
+    evaluate::{Deadline, Env, FailMode, Judgement, Timer, Workspace},
     json,
     request::{Request, RequestError},
     verdict::Endpoint,
@@ -83,7 +83,13 @@ impl Question {
         let request = Request::parse(self.endpoint, &self.body, &limits).map_err(malformed)?;
         let parsed = Instant::now();
         let is_over = || parsed.elapsed() > self.policy_timeout;
-        let env = Env { now: self.now, deadline: Deadline::when(&is_over), fail_mode: self.fail_mode };
+        let elapsed = || parsed.elapsed();
+        let env = Env {
+            now: self.now,
+            deadline: Deadline::when(&is_over),
+            fail_mode: self.fail_mode,
+            timer: Timer::with(&elapsed),
+        };
         let judgement = judge(&self.active, &request, &self.caller, &env);
         Ok(Decision {
             endpoint: self.endpoint,

@@ -13,6 +13,7 @@ use kt_policy::{
     caller::Caller,
     edit::EditNote,
     evaluate::Judgement,
+    usage::Usage,
     verdict::{Endpoint, Verdict},
 };
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -28,7 +29,6 @@ use crate::{
     },
     respond::{self, Body},
     shared::Shared,
-    upstream::usage::Usage,
 };
 
 /// One request and what is known of it.
@@ -57,8 +57,11 @@ pub(crate) struct State {
     pub(super) judgement: Option<Judgement>,
     pub(super) names_include_usage: bool,
     pub(super) edits: Vec<EditNote>,
+    /// The bound that the output is counted against, where the target refuses the parameter for it.
+    pub(super) counted_bound: Option<recorded::TokenBound>,
     pub(super) attempts: Vec<Attempt>,
-    /// Index of the target that answered, or answers.
+    /// Index of the target that was asked last: the one that answers, whose failure ends the request, or that was still
+    /// being waited for.
     pub(super) target: Option<usize>,
     pub(super) usage: Usage,
     pub(super) upstream_request_id: Option<String>,
@@ -146,6 +149,7 @@ impl Exchange {
             judgement: None,
             names_include_usage: false,
             edits: Vec::new(),
+            counted_bound: None,
             attempts: Vec::new(),
             target: None,
             usage: Usage::default(),
@@ -381,7 +385,7 @@ impl Exchange {
         for (stage, took) in record::stages(&state.latency) {
             metrics.stage(stage, Duration::from_micros(took));
         }
-        for (direction, tokens) in [("input", state.usage.prompt), ("output", state.usage.completion)] {
+        for (direction, tokens) in [("input", state.usage.input), ("output", state.usage.output)] {
             if let Some(tokens) = tokens {
                 let labels = TokenLabels { direction, model: Arc::clone(&model) };
                 metrics.tokens.get_or_create(&labels).inc_by(tokens);
@@ -443,7 +447,8 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let status = self.state.target.is_some().then_some(200);
+        // An answer was begun when its first bytes were there.
+        let status = self.state.latency.first_byte.is_some().then_some(200);
         if let Some(append) = self.closed_record(&Closing::aborted(status)) {
             let mut append = Box::pin(append);
             // Where it can be written at once it is, so that it needs no runtime that goes on.

@@ -18,6 +18,7 @@
 
 mod attempts;
 mod body;
+mod bound;
 mod decide;
 mod exchange;
 mod models;

@@ -4,7 +4,7 @@
 use http::{Response, StatusCode};
 use kt_policy::{
     compiled::Serves,
-    evaluate::{Deadline, Env, FailMode},
+    evaluate::{Deadline, Env, FailMode, Timer},
     json,
     request::Request,
     verdict::Endpoint,
@@ -106,6 +106,11 @@ fn may_use(exchange: &Exchange, endpoint: Endpoint, model: &str) -> bool {
         return false;
     };
     let active = exchange.active();
-    let env = Env { now: exchange.accepted(), deadline: Deadline::NEVER, fail_mode: FailMode::Block };
+    let env = Env {
+        now: exchange.accepted(),
+        deadline: Deadline::NEVER,
+        fail_mode: FailMode::Block,
+        timer: Timer::NONE,
+    };
     decide::judge(active, &request, &exchange.caller(), &env).refusal.is_none()
 }

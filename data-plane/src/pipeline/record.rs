@@ -169,7 +169,7 @@ fn facts(state: &State) -> RequestFacts {
         client_request_id: state.client_request_id.as_deref().map(Label::new),
         caller: caller_of(state),
         pack: Some(pack_ref(active)),
-        detectors: BTreeMap::new(),
+        detectors: active.detectors.clone(),
         requested_model: state.asked.as_ref().and_then(|(_, model)| model_label(model)),
         retention: active.audit.as_ref().map(|plan| plan.retention),
     }
@@ -278,7 +278,7 @@ fn outcomes(judgement: &Judgement) -> Vec<PolicyOutcome> {
                 },
                 outcome: what,
                 verdict: verdict.map(verdict_of),
-                us: None,
+                us: outcome.took.map(super::exchange::micros),
             }
         })
         .collect()
@@ -332,7 +332,7 @@ fn redactions(judgement: &Judgement) -> u32 {
 }
 
 fn edits(state: &State) -> Edits {
-    let mut edits = Edits::default();
+    let mut edits = Edits { token_bound: state.counted_bound.clone(), ..Edits::default() };
     for note in &state.edits {
         match note {
             EditNote::Redaction { .. } => {}
@@ -341,8 +341,13 @@ fn edits(state: &State) -> Edits {
                 edits.model = Some(ModelRewrite { from, to: Label::new(to) });
             }
             EditNote::TokenBound { parameter, value, clamped } => {
-                edits.token_bound =
-                    Some(TokenBound { parameter: Label::new(parameter), value: *value, clamped: *clamped });
+                edits.token_bound = Some(TokenBound {
+                    parameter: Label::new(parameter),
+                    value: *value,
+                    clamped: *clamped,
+                    counted: false,
+                    reached: false,
+                });
             }
             EditNote::ClientRequestId => edits.client_request_id = true,
             EditNote::IncludeUsage => edits.include_usage = true,
@@ -353,12 +358,14 @@ fn edits(state: &State) -> Edits {
 
 fn tokens(state: &State) -> Option<Tokens> {
     let usage = state.usage;
+    // What is told of an answer that the gateway ended was counted by the gateway.
+    let was_counted = state.counted_bound.as_ref().is_some_and(|bound| bound.reached);
     usage.is_known().then_some(Tokens {
-        source: TokenSource::Reported,
-        prompt: usage.prompt,
-        completion: usage.completion,
+        source: if was_counted { TokenSource::Estimated } else { TokenSource::Reported },
+        prompt: usage.input,
+        completion: usage.output,
         total: usage.total,
-        cached: usage.cached,
+        cached: usage.cache_read,
         cache_write: usage.cache_write,
         reasoning: usage.reasoning,
         audio: None,

@@ -4,20 +4,26 @@
 //! slows the upstream down and next to nothing is buffered. Chunks that are there already are gathered, so that they
 //! leave in one write; no chunk waits for one that has yet to come. The bytes pass unchanged. The piece that completes the answer
 //! (`[DONE]`, or the end of the body) waits until the request is recorded as closed. A stream that fails ends with an
-//! error event, and never looks complete.
+//! error event, and never looks complete. A stream whose target took no bound on its output passes event by event, and
+//! is ended where its output comes to the bound.
 
 use std::{collections::VecDeque, future::poll_fn, ops::ControlFlow, pin::Pin, task::Poll, time::Duration};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
+use tokio::time::Instant;
 
-use super::{Closing, Exchange};
+use super::{Closing, Exchange, bound::OutputBound};
 use crate::{
     error::{GatewayError, UpstreamFault},
     respond::{self, Body, BodyError},
     sse::{Meter, Splitter},
 };
+
+/// A line that every reader of events passes over (WHATWG HTML, 9.2.6). It ends no event: one `event:` line may stand
+/// before it.
+const HEARTBEAT: &[u8] = b": keep-alive\n";
 
 /// How long the end of an upstream's body is waited for once its answer is complete, so that the connection can be
 /// used again.
@@ -39,8 +45,19 @@ struct Relay {
     upstream: reqwest::Body,
     splitter: Splitter,
     meter: Meter,
+    bound: Option<Box<OutputBound>>,
     idle: Duration,
+    heartbeat: Option<Duration>,
+    /// Since when the upstream is waited for.
+    waiting: Option<Waiting>,
     phase: Phase,
+}
+
+#[derive(Clone, Copy)]
+struct Waiting {
+    since: Instant,
+    /// When the client was last told.
+    told: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,13 +68,24 @@ enum Phase {
 
 enum Step {
     Data(Bytes),
+    /// The upstream is silent.
+    Heartbeat,
+    /// What is left before the bound on the output.
+    Bounded(Bytes),
     End,
     Failed(UpstreamFault),
 }
 
 /// The body of the answer.
-pub(super) fn body(exchange: Exchange, first: Bytes, upstream: reqwest::Body, idle: Duration) -> Body {
+pub(super) fn body(
+    exchange: Exchange,
+    first: Bytes,
+    upstream: reqwest::Body,
+    idle: Duration,
+    bound: Option<Box<OutputBound>>,
+) -> Body {
     let splitter = Splitter::new(exchange.shared().settings.limits.event_bytes);
+    let heartbeat = exchange.shared().settings.heartbeat;
     let relay = Relay {
         exchange,
         gathered: VecDeque::from([first]),
@@ -65,7 +93,10 @@ pub(super) fn body(exchange: Exchange, first: Bytes, upstream: reqwest::Body, id
         upstream,
         splitter,
         meter: Meter::default(),
+        bound,
         idle,
+        heartbeat,
+        waiting: None,
         phase: Phase::Relaying,
     };
     let stream = futures_util::stream::unfold(Box::new(relay), Relay::next);
@@ -89,6 +120,11 @@ impl Relay {
                 state.usage = self.meter.usage();
                 Some((Ok(Frame::data(data)), self))
             }
+            Step::Heartbeat => {
+                self.exchange.state_mut().bytes_out += HEARTBEAT.len() as u64;
+                Some((Ok(Frame::data(Bytes::from_static(HEARTBEAT))), self))
+            }
+            Step::Bounded(data) => self.end_at_bound(data).await,
             Step::End if self.meter.is_complete() => self.complete(Bytes::new()).await,
             Step::End if self.meter.has_failed() => self.end_failed().await,
             Step::End => self.fail(UpstreamFault::StreamCut.into()).await,
@@ -97,34 +133,71 @@ impl Relay {
     }
 
     async fn step(&mut self) -> Step {
-        if self.gathered.is_empty() && self.ended.is_none() {
-            self.gather().await;
-        }
-        let Some(data) = self.gathered.pop_front() else {
-            return match self.ended {
-                Some(Err(fault)) if !self.meter.is_complete() => Step::Failed(fault),
-                // Where the answer was complete it does not matter how the connection ended.
-                _ => Step::End,
+        let data = loop {
+            if self.gathered.is_empty() && self.ended.is_none() && !self.gather().await {
+                return Step::Heartbeat;
+            }
+            let received = self.gathered.pop_front();
+            let is_end = received.is_none();
+            let within = match (&mut self.bound, received) {
+                (None, Some(data)) => break data,
+                (Some(bound), Some(data)) => bound.push(&data),
+                (Some(bound), None) if self.ended == Some(Ok(())) => bound.rest(),
+                (_, None) => Ok(Bytes::new()),
             };
+            match within {
+                Err(_) => return Step::Failed(UpstreamFault::TooLarge),
+                Ok(within) if !within.is_empty() || self.has_come_to_its_bound() => break within,
+                Ok(_) if !is_end => {}
+                Ok(_) => {
+                    return match self.ended {
+                        Some(Err(fault)) if !self.meter.is_complete() => Step::Failed(fault),
+                        // Where the answer was complete it does not matter how the connection ended.
+                        _ => Step::End,
+                    };
+                }
+            }
         };
         let meter = &mut self.meter;
         let result = self.splitter.push(&data, |event| {
             meter.event(event);
             if meter.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
-        if result.is_err() { Step::Failed(UpstreamFault::TooLarge) } else { Step::Data(data) }
+        match result {
+            Err(_) => Step::Failed(UpstreamFault::TooLarge),
+            Ok(()) if self.has_come_to_its_bound() => Step::Bounded(data),
+            Ok(()) => Step::Data(data),
+        }
     }
 
-    /// Waits for a chunk, and takes those that are there behind it.
-    async fn gather(&mut self) {
-        let first = tokio::time::timeout(self.idle, chunk(&mut self.upstream)).await;
-        self.keep(first.unwrap_or(Err(UpstreamFault::IdleTimeout)));
+    fn has_come_to_its_bound(&self) -> bool {
+        self.bound.as_ref().is_some_and(|bound| bound.is_reached())
+    }
+
+    /// Waits for a chunk, and takes those that are there behind it. `false`: the upstream is silent, and the client is
+    /// to be told that it is waited for.
+    async fn gather(&mut self) -> bool {
+        let now = Instant::now();
+        let waiting = self.waiting.take().unwrap_or(Waiting { since: now, told: now });
+        let gives_up = waiting.since + self.idle;
+        let heartbeat = self.heartbeat.filter(|_| self.splitter.is_between_events());
+        let until = heartbeat.map_or(gives_up, |after| gives_up.min(waiting.told + after));
+        let first = match tokio::time::timeout_at(until, chunk(&mut self.upstream)).await {
+            Err(_) if until < gives_up => {
+                self.waiting = Some(Waiting { told: Instant::now(), ..waiting });
+                return false;
+            }
+            Err(_) => Err(UpstreamFault::IdleTimeout),
+            Ok(received) => received,
+        };
+        self.keep(first);
         let mut bytes = self.gathered.front().map_or(0, Bytes::len);
         while self.ended.is_none() && self.gathered.len() < GATHER_CHUNKS && bytes < GATHER_BYTES {
-            let Some(next) = at_hand(&mut self.upstream).await else { return };
+            let Some(next) = at_hand(&mut self.upstream).await else { return true };
             bytes += next.as_ref().ok().and_then(Option::as_ref).map_or(0, Bytes::len);
             self.keep(next);
         }
+        true
     }
 
     fn keep(&mut self, received: Result<Option<Bytes>, UpstreamFault>) {
@@ -151,6 +224,23 @@ impl Relay {
         let upstream = std::mem::replace(&mut self.upstream, reqwest::Body::from(Bytes::new()));
         self.exchange.shared().tasks.spawn(drain(upstream));
         if last.is_empty() { None } else { Some((Ok(Frame::data(last)), self)) }
+    }
+
+    /// Ends an answer whose output has come to its bound, as the model would have ended it; the upstream is let go.
+    async fn end_at_bound(mut self: Box<Self>, data: Bytes) -> Option<Given> {
+        let bound = self.bound.take()?;
+        let (last, usage) = bound.end(data, self.meter.usage());
+        self.upstream = reqwest::Body::from(Bytes::new());
+        let state = self.exchange.state_mut();
+        state.usage = usage;
+        if let Some(counted) = &mut state.counted_bound {
+            counted.reached = true;
+        }
+        if let Err(error) = self.exchange.close(Closing::completed(200)).await {
+            return Some(self.error_event(&error));
+        }
+        self.phase = Phase::Over;
+        Some((Ok(Frame::data(last)), self))
     }
 
     /// The upstream itself has said that it failed; its event has passed.

@@ -95,6 +95,7 @@ pub(crate) fn error(error: &GatewayError, request_id: &str) -> Response<Body> {
         Retry::Unsaid => {}
     }
     match error {
+        GatewayError::Upstream(answer) => headers.extend(answer.headers.clone()),
         GatewayError::MethodNotAllowed { allow } => {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }

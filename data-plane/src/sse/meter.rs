@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::upstream::usage::Usage;
+use kt_policy::usage::Usage;
 
 /// What was seen of a stream so far.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 #[error("an event of the stream is too large")]
 pub struct EventTooLarge;
 
-/// Splits a stream into events. Holds at most one event that is not complete.
+/// Splits a stream into events. Holds at most one event that is not complete, and one line of it.
 #[derive(Debug)]
 pub struct Splitter {
     /// The line so far, when it began in an earlier piece.
@@ -22,7 +22,7 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// Events of more than `limit` bytes are an error.
+    /// Lines and data of events of more than `limit` bytes are an error, however the bytes are cut.
     pub const fn new(limit: usize) -> Self {
         Self { line: Vec::new(), data: Vec::new(), has_data: false, after_cr: false, at_start: true, limit }
     }
@@ -30,6 +30,11 @@ impl Splitter {
     /// Whether bytes of an event that is not complete are held.
     pub fn is_inside_event(&self) -> bool {
         !self.line.is_empty() || self.has_data
+    }
+
+    /// Whether a line can be put in here without touching what is around it.
+    pub fn is_between_events(&self) -> bool {
+        !self.is_inside_event() && !self.after_cr
     }
 
     /// Takes the next bytes and gives the data of each event that is complete, without its line ends.
@@ -54,13 +59,13 @@ impl Splitter {
                     None => self.after_cr = true,
                 }
             }
+            self.check_line(line.len())?;
             if self.line.is_empty() {
                 if self.end_of_line(line, &mut event)?.is_break() {
                     return Ok(());
                 }
             } else {
                 let mut whole = std::mem::take(&mut self.line);
-                self.check(whole.len() + line.len())?;
                 whole.extend_from_slice(line);
                 if self.end_of_line(&whole, &mut event)?.is_break() {
                     return Ok(());
@@ -69,13 +74,14 @@ impl Splitter {
                 self.line = whole;
             }
         }
-        self.check(self.line.len() + rest.len())?;
+        self.check_line(rest.len())?;
         self.line.extend_from_slice(rest);
         Ok(())
     }
 
-    fn check(&self, more: usize) -> Result<(), EventTooLarge> {
-        if self.data.len() + more > self.limit { Err(EventTooLarge) } else { Ok(()) }
+    /// Whether the line may be longer by `more`.
+    fn check_line(&self, more: usize) -> Result<(), EventTooLarge> {
+        if self.line.len() + more > self.limit { Err(EventTooLarge) } else { Ok(()) }
     }
 
     fn end_of_line(
@@ -103,7 +109,9 @@ impl Splitter {
             // A field whose name merely begins so.
             Some(_) => return Ok(ControlFlow::Continue(())),
         };
-        self.check(value.len() + 1)?;
+        if self.data.len() + usize::from(self.has_data) + value.len() > self.limit {
+            return Err(EventTooLarge);
+        }
         if self.has_data {
             self.data.push(b'\n');
         }

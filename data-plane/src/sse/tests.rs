@@ -38,6 +38,23 @@ fn an_event_without_its_empty_line_is_not_complete() {
 }
 
 #[test]
+fn between_events_is_where_no_line_has_begun() {
+    for (bytes, expected) in [
+        ("", true),
+        ("data: a\n\n", true),
+        (": comment\n", true),
+        ("data: a\n", false),
+        ("dat", false),
+        ("data: a\r\r", false),
+        ("data: a\r\n\r\n", true),
+    ] {
+        let mut splitter = Splitter::new(1024);
+        splitter.push(bytes.as_bytes(), |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!(splitter.is_between_events(), expected, "{bytes:?}");
+    }
+}
+
+#[test]
 fn an_endless_event_is_refused() {
     let mut splitter = Splitter::new(100);
     let nothing = |_: &[u8]| ControlFlow::Continue(());
@@ -62,7 +79,7 @@ fn cumulative_usage_is_not_summed() {
         r#"{"choices":[{"delta":{"content":"b"},"finish_reason":"stop"}],"usage":{"prompt_tokens":30,"completion_tokens":2,"total_tokens":32}}"#,
     ]);
     assert_eq!(
-        (meter.usage().prompt, meter.usage().completion, meter.usage().total),
+        (meter.usage().input, meter.usage().output, meter.usage().total),
         (Some(30), Some(2), Some(32))
     );
     assert!(meter.is_complete());
@@ -77,31 +94,9 @@ fn usage_of_nulls_is_no_usage_and_keeps_what_was_known() {
         r#"{"choices":null}"#,
         "[DONE]",
     ]);
-    assert_eq!(meter.usage().prompt, Some(5));
-    assert_eq!(meter.usage().completion, None);
+    assert_eq!(meter.usage().input, Some(5));
+    assert_eq!(meter.usage().output, None);
     assert!(meter.is_done());
-}
-
-#[test]
-fn usage_of_every_api_is_read() {
-    let claude = Usage::of_answer(
-        br#"{"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"cache_read_input_tokens":4,"cache_creation_input_tokens":3}}"#,
-    );
-    assert_eq!((claude.cached, claude.cache_write), (Some(4), Some(3)));
-    let responses = Usage::of_answer(
-        br#"{"usage":{"input_tokens":10,"input_tokens_details":{"cached_tokens":2},"output_tokens":5,"output_tokens_details":{"reasoning_tokens":3},"total_tokens":15}}"#,
-    );
-    assert_eq!(
-        (responses.prompt, responses.completion, responses.cached, responses.reasoning),
-        (Some(10), Some(5), Some(2), Some(3))
-    );
-    assert!(!Usage::of_answer(b"not json").is_known());
-    assert!(!Usage::of_answer(br#"{"usage":"none"}"#).is_known());
-    assert_eq!(
-        Usage::of_answer(br#"{"usage":{"prompt_tokens":-1,"total_tokens":1.5,"completion_tokens":3}}"#)
-            .completion,
-        Some(3)
-    );
 }
 
 #[test]
@@ -125,8 +120,6 @@ fn the_responses_api_ends_with_its_own_event() {
     assert!(meter.is_done());
     assert_eq!(meter.usage().total, Some(3));
 }
-
-use crate::upstream::usage::Usage;
 
 proptest! {
     #[test]

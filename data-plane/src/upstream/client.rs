@@ -24,6 +24,7 @@ const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Clients {
     proxy_from_environment: bool,
+    extra_roots: Vec<reqwest::Certificate>,
     clients: HashMap<(bool, Duration), Client>,
 }
 
@@ -44,8 +45,9 @@ impl Client {
 }
 
 impl Clients {
-    pub(crate) fn new(proxy_from_environment: bool) -> Self {
-        Self { proxy_from_environment, clients: HashMap::new() }
+    /// `extra_roots` are trusted beside the system's.
+    pub(crate) fn new(proxy_from_environment: bool, extra_roots: Vec<reqwest::Certificate>) -> Self {
+        Self { proxy_from_environment, extra_roots, clients: HashMap::new() }
     }
 
     /// The client for a target at `url`.
@@ -59,7 +61,7 @@ impl Clients {
         if let Some(client) = self.clients.get(&key) {
             return Ok(client.clone());
         }
-        let build = || build(uses_proxy, connect_timeout);
+        let build = || build(uses_proxy, connect_timeout, &self.extra_roots);
         let workers = (0..workers::count()).map(|_| build()).collect::<Result<_, _>>()?;
         let client = Client { workers, elsewhere: build()? };
         self.clients.insert(key, client.clone());
@@ -67,7 +69,11 @@ impl Clients {
     }
 }
 
-fn build(uses_proxy: bool, connect_timeout: Duration) -> Result<reqwest::Client, reqwest::Error> {
+fn build(
+    uses_proxy: bool,
+    connect_timeout: Duration,
+    extra_roots: &[reqwest::Certificate],
+) -> Result<reqwest::Client, reqwest::Error> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("kt-gateway/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
@@ -80,7 +86,8 @@ fn build(uses_proxy: bool, connect_timeout: Duration) -> Result<reqwest::Client,
         .http2_keep_alive_interval(Duration::from_secs(30))
         .http2_keep_alive_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_mins(1))
-        .pool_max_idle_per_host(MAX_IDLE);
+        .pool_max_idle_per_host(MAX_IDLE)
+        .tls_certs_merge(extra_roots.iter().cloned());
     if !uses_proxy {
         builder = builder.no_proxy();
     }

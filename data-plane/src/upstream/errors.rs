@@ -77,6 +77,7 @@ pub(crate) fn translate(
         param: found.param,
         request_id,
         retry_after,
+        headers: headers::refused(response_headers),
         class: verdict.class,
     }
 }
@@ -156,6 +157,12 @@ fn classify(status: StatusCode, found: &Found, text: &str) -> Verdict {
         _ => Cow::Borrowed("invalid_request"),
     };
     Verdict { class: AnswerClass::Request, kind: "invalid_request_error", code, status: None }
+}
+
+/// Whether a refusal is of a parameter that was sent along, and not of how much was asked for with it.
+pub(crate) fn refuses_parameter(answer: &Answer, parameter: &str) -> bool {
+    let is_open = matches!(&*answer.code, "invalid_request" | "unsupported_parameter" | "unsupported_value");
+    is_open && (answer.param.as_deref() == Some(parameter) || contains(&answer.message, parameter))
 }
 
 /// The texts in which vendors say that input (and asked output) do not fit, as seen through Databricks.

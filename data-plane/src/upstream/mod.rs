@@ -2,4 +2,3 @@
 
 pub(crate) mod client;
 pub(crate) mod errors;
-pub(crate) mod usage;

@@ -167,7 +167,7 @@ fn judge_request_line(line: &[u8]) -> Result<bool, Fault> {
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     let colon = memchr::memchr(b':', line).ok_or(Fault::MalformedHead)?;
     let (name, value) = line.split_at(colon);
-    let value = value.get(1..).unwrap_or_default().trim_ascii();
+    let value = trim_blanks(value.get(1..).unwrap_or_default());
     if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
         return Err(Fault::MalformedHead);
     }
@@ -175,6 +175,14 @@ fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
         return Err(Fault::MalformedHead);
     }
     Ok((name, value))
+}
+
+/// Without the blanks around it (`OWS` of RFC 9110, 5.6.3); a bare CR or form feed is none.
+fn trim_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
 }
 
 /// Digits alone, within 63 bits: no sign, no list, no blank.

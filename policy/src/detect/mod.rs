@@ -17,6 +17,22 @@ use std::{fmt, sync::Arc};
 
 use crate::verdict::{Mode, PolicyKind, Verdict};
 
+/// SHA-256 of a detector: of its rules and word lists, and of the code that reads texts by them. It changes when what it
+/// finds can have changed. `None`: the policy has no detector.
+pub const fn digest(kind: PolicyKind) -> Option<&'static [u8; 32]> {
+    match kind {
+        PolicyKind::PromptInjection => Some(&digests::INJECTION),
+        PolicyKind::PiiDetector => Some(&digests::PII),
+        PolicyKind::DlpFilter => Some(&digests::DLP),
+        _ => None,
+    }
+}
+
+/// Made by `build.rs`.
+mod digests {
+    include!(concat!(env!("OUT_DIR"), "/digests.rs"));
+}
+
 /// A rule of a detector as the rest of the house sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -132,4 +148,28 @@ pub enum ProblemKind {
     OutOfRange,
     /// The same name or term twice.
     Duplicate,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_detector_has_a_digest_of_its_own() {
+        let kinds = [PolicyKind::PromptInjection, PolicyKind::PiiDetector, PolicyKind::DlpFilter];
+        let mut digests: Vec<_> = kinds.into_iter().filter_map(digest).collect();
+        digests.sort_unstable();
+        digests.dedup();
+        assert_eq!(digests.len(), 3);
+        assert!(!digests.contains(&&[0; 32]));
+        let others = [PolicyKind::Rbac, PolicyKind::AuditLogger, PolicyKind::DataRoutingPolicy];
+        assert!(others.into_iter().all(|kind| digest(kind).is_none()));
+    }
+}
+
+/// Processor time that this thread has used: what other work on the machine doesn't change.
+#[cfg(test)]
+pub(crate) fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }

@@ -153,6 +153,30 @@ impl Authorised {
         self.token_bound
     }
 
+    /// The same for all the answers that the request asks for together.
+    pub fn total_token_bound(&self) -> Option<u64> {
+        Some(self.token_bound?.saturating_mul(self.prepared.demand.answers.max(1)))
+    }
+
+    /// The parameter that the gateway itself adds to bound the answer; absent where the client named a value, or where
+    /// nothing is bounded.
+    pub fn added_parameter(&self) -> Option<&str> {
+        self.tokens.iter().find_map(|(_, note)| match note {
+            EditNote::TokenBound { parameter, clamped: false, .. } => Some(&**parameter),
+            _ => None,
+        })
+    }
+
+    /// A rough upper estimate of the input, in tokens.
+    pub fn estimated_input(&self) -> u64 {
+        self.prepared.estimated_input
+    }
+
+    /// Whether the client asked for usage in the stream.
+    pub fn wants_usage(&self) -> bool {
+        self.prepared.wants_usage
+    }
+
     /// Lowers what the client named, or sets a bound where it named none.
     fn bound_tokens(&mut self, each: u64, models: &dyn ModelLimits) {
         let prepared = Arc::clone(&self.prepared);

@@ -1,6 +1,6 @@
 //! What an evaluation is given besides pack, request and caller.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 
@@ -16,6 +16,8 @@ pub struct Env<'a> {
     pub deadline: Deadline<'a>,
     /// What an error or the deadline inside a content policy gives.
     pub fail_mode: FailMode,
+    /// What tells how long each policy took.
+    pub timer: Timer<'a>,
 }
 
 /// What an error or the deadline inside a content policy gives.
@@ -53,6 +55,35 @@ impl fmt::Debug for Deadline<'_> {
     }
 }
 
+/// Tells how long things take. It has no clock of its own: whoever starts the evaluation gives the time that has passed
+/// since some moment.
+#[derive(Clone, Copy, Default)]
+pub struct Timer<'a>(Option<&'a dyn Fn() -> Duration>);
+
+impl<'a> Timer<'a> {
+    /// Nothing is measured.
+    pub const NONE: Self = Self(None);
+
+    /// Measures with `elapsed`, which never goes back. It is asked twice for each policy.
+    pub const fn with(elapsed: &'a dyn Fn() -> Duration) -> Self {
+        Self(Some(elapsed))
+    }
+
+    /// Does `work` and tells how long it took.
+    pub(super) fn time<T>(self, work: impl FnOnce() -> T) -> (T, Option<Duration>) {
+        let Some(elapsed) = self.0 else { return (work(), None) };
+        let started = elapsed();
+        let done = work();
+        (done, Some(elapsed().saturating_sub(started)))
+    }
+}
+
+impl fmt::Debug for Timer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Timer(set)" } else { "Timer(none)" })
+    }
+}
+
 /// What is known of models, by concrete endpoint name: the model table of the gateway.
 pub trait ModelLimits: fmt::Debug {
     /// The most output tokens.
@@ -63,6 +94,11 @@ pub trait ModelLimits: fmt::Debug {
 
     /// The parameter that bounds output tokens on chat completions and completions (`max_tokens`).
     fn token_parameter(&self, model: &str) -> Option<&str>;
+
+    /// Whether the model is known to refuse any such parameter.
+    fn refuses_token_parameter(&self, _model: &str) -> bool {
+        false
+    }
 }
 
 /// A table that knows no model.

@@ -1,6 +1,6 @@
 //! The judgement of one request.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     BypassReason, Candidate, Effect, Env, Exclusion, FailMode, Judgement, Outcome, Phase, PolicyOutcome,
@@ -53,7 +53,10 @@ impl CompiledPack {
         work.found.clear();
         judge.before_the_chain();
         for (index, entry) in self.chain.iter().enumerate() {
-            let outcome = judge.entry(index, entry, work);
+            let (mut outcome, took) = env.timer.time(|| judge.entry(index, entry, work));
+            let did_run = !matches!(outcome.outcome, Outcome::Skipped | Outcome::NotApplicable);
+            // `data-routing-policy` has done its work before the chain.
+            outcome.took = outcome.took.or(took).filter(|_| did_run);
             judge.outcomes.push(outcome);
         }
         let judgement = judge.finish(work);
@@ -74,7 +77,14 @@ struct Judge<'a> {
     refusal: Option<Refusal>,
     outcomes: Vec<PolicyOutcome>,
     /// What `data-routing-policy` said while candidates were resolved, by place in the chain.
-    routing: BTreeMap<usize, (Outcome, Option<Arc<str>>)>,
+    routing: BTreeMap<usize, Routed>,
+}
+
+/// What `data-routing-policy` said, by which rule, and how long it took.
+struct Routed {
+    outcome: Outcome,
+    rule: Option<Arc<str>>,
+    took: Option<Duration>,
 }
 
 impl Judge<'_> {
@@ -99,8 +109,9 @@ impl Judge<'_> {
             if let CompiledPolicy::DataRouting(policy) = &entry.policy
                 && self.refusal.is_none()
             {
-                let said = self.route(entry, policy);
-                self.routing.insert(index, said);
+                let timer = self.env.timer;
+                let ((outcome, rule), took) = timer.time(|| self.route(entry, policy));
+                self.routing.insert(index, Routed { outcome, rule, took });
             }
         }
     }
@@ -177,12 +188,13 @@ impl Judge<'_> {
             rule,
             score: None,
             findings: 0,
+            took: None,
         };
         match &entry.policy {
             // Sees the whole request, wherever it stands.
             CompiledPolicy::Audit => said(Outcome::Evaluated { verdict: Verdict::Allow }, None),
             CompiledPolicy::DataRouting(_) => match self.routing.remove(&index) {
-                Some((outcome, rule)) => said(outcome, rule),
+                Some(Routed { outcome, rule, took }) => PolicyOutcome { took, ..said(outcome, rule) },
                 None => said(Outcome::Skipped, None),
             },
             _ if self.refusal.is_some() => said(Outcome::Skipped, None),
@@ -361,6 +373,7 @@ impl Judge<'_> {
             rule,
             score: run.score,
             findings: found.len(),
+            took: None,
         }
     }
 

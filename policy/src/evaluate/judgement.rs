@@ -1,6 +1,6 @@
 //! What an evaluation gives.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use super::prepared::Prepared;
 use crate::{
@@ -81,6 +81,9 @@ pub struct PolicyOutcome {
     pub score: Option<f32>,
     /// How many findings it has.
     pub findings: usize,
+    /// How long it took, when it ran and a [`Timer`](super::Timer) was given. Taking the texts of the request apart
+    /// counts for the first content policy.
+    pub took: Option<Duration>,
 }
 
 /// What a policy said.

@@ -29,7 +29,7 @@ mod tests;
 mod texts;
 
 pub use authorise::{Authorised, Denied, NotTheJudgedBody, RenderOptions, Rendered};
-pub use env::{Deadline, Env, FailMode, ModelLimits, NoModels, Workspace};
+pub use env::{Deadline, Env, FailMode, ModelLimits, NoModels, Timer, Workspace};
 pub use judgement::{
     BypassReason, Candidate, Effect, Exclusion, Finding, Judgement, MAX_FINDINGS, NonCompliance, Outcome,
     Phase, PolicyOutcome, Refusal, RefusalKind,

@@ -257,6 +257,13 @@ impl<'b> Request<'b> {
             .is_some_and(|value| self.document.kind(value) != Kind::Null)
     }
 
+    /// Whether the client itself asked for usage in the stream.
+    pub fn wants_usage(&self) -> bool {
+        self.stream_options
+            .and_then(|options| self.document.get(options, "include_usage"))
+            .is_some_and(|value| self.document.kind(value) == Kind::True)
+    }
+
     /// Whether the client itself sent a `client_request_id`.
     pub const fn names_client_request_id(&self) -> bool {
         self.client_request_id.is_some()

@@ -155,8 +155,12 @@ pub static TABLE: &[Behaviour] = &[
     fault("408", "408 `REQUEST_TIMEOUT`", errors::request_timeout),
     fault("413", "413 (body *invented*)", errors::request_too_large),
     fault("429", "429 without `Retry-After`: input tokens per minute", errors::rate_limited),
-    fault("429-retry-after", "the same with `Retry-After`", errors::rate_limited_retry_after)
-        .taking("seconds", 7),
+    fault(
+        "429-retry-after",
+        "the same with `Retry-After` and a rate header",
+        errors::rate_limited_retry_after,
+    )
+    .taking("seconds", 7),
     fault("429-output-tokens", "429: output tokens per minute", errors::rate_limited_output),
     fault("429-qps", "429: queries per second", errors::rate_limited_qps),
     fault("429-resource", "429 `RESOURCE_EXHAUSTED`", errors::resource_exhausted),
@@ -324,6 +328,27 @@ pub static TABLE: &[Behaviour] = &[
     }),
     style("refuse-max-tokens", "400 on `max_tokens`; takes `max_completion_tokens`", |p, _| {
         ruled(p, Rules { no_max_tokens: true, fields: super::persona::Fields::OpenAi, ..p.rules })
+    }),
+    style("refuse-token-bounds", "400 on any parameter that bounds the output", |p, _| {
+        ruled(p, Rules { no_token_bounds: true, ..p.rules })
+    }),
+    style("refuse-token-bounds-claude", "the same, in a Claude stream", |p, _| {
+        let p =
+            styled(p, Style { usage: UsageStyle::NullUntilEnd, finish: Finish::AbsentUntilEnd, ..p.style });
+        ruled(p, Rules { no_token_bounds: true, ..p.rules })
+    }),
+    style("refuse-token-bounds-bytes", "the same, CRLF line ends and a TCP write for each byte", |p, _| {
+        let style =
+            Style { usage: UsageStyle::Never, writes: Writes::EachByte, framing: Framing::Crlf, ..p.style };
+        ruled(styled(p, style), Rules { no_token_bounds: true, ..p.rules })
+    }),
+    style("refuse-token-bounds-endless", "the same; chunks without end", |p, _| {
+        let p = ruled(p, Rules { no_token_bounds: true, ..p.rules });
+        let style = Style { usage: UsageStyle::Never, pace: Duration::from_millis(1), ..p.style };
+        ending(styled(p, style), Ending::Endless)
+    }),
+    style("refuse-token-bounds-whole", "the same; `stream: true` answered with one JSON body", |p, _| {
+        ruled(styled(p, Style { never_streams: true, ..p.style }), Rules { no_token_bounds: true, ..p.rules })
     }),
     style("refuse-request-id", "400 on `client_request_id` and `usage_context`", |p, _| {
         ruled(p, Rules { no_databricks_fields: true, ..p.rules })

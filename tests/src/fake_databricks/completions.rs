@@ -64,6 +64,9 @@ pub(crate) fn answer(call: &Call<'_>, persona: &Persona) -> Reply {
     if let Some(unknown) = call.fields.keys().find(|name| !lenient && !KNOWN.contains(&name.as_str())) {
         return errors::bad_request(&format!("Bad request: json: unknown field \"{unknown}\""));
     }
+    if let Some(refusal) = super::chat::strict::token_bound(request, &persona.rules) {
+        return refusal;
+    }
     let Some(prompts) = prompts(request.get("prompt")) else {
         return errors::bad_request("'prompt' must be a string or a list of strings.");
     };

@@ -279,7 +279,8 @@ pub(crate) fn rate_limited(s: &Subject<'_>) -> Reply {
 }
 
 pub(crate) fn rate_limited_retry_after(s: &Subject<'_>) -> Reply {
-    rate_limited(s).with_number(RETRY_AFTER, s.arg)
+    let remaining = HeaderName::from_static("x-ratelimit-remaining-requests");
+    rate_limited(s).with_number(RETRY_AFTER, s.arg).with_number(remaining, 0)
 }
 
 pub(crate) fn rate_limited_output(s: &Subject<'_>) -> Reply {

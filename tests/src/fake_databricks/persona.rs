@@ -174,6 +174,8 @@ pub(crate) struct Rules {
     pub(crate) no_stream_options: bool,
     /// `max_tokens`, naming `max_completion_tokens` instead.
     pub(crate) no_max_tokens: bool,
+    /// `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
+    pub(crate) no_token_bounds: bool,
     /// Databricks' own extras: `client_request_id`, `usage_context`.
     pub(crate) no_databricks_fields: bool,
     /// Largest `max_tokens`.
@@ -245,6 +247,7 @@ const STRICT: Rules = Rules {
     no_strict: true,
     no_stream_options: false,
     no_max_tokens: false,
+    no_token_bounds: false,
     no_databricks_fields: false,
     max_output: Some(8192),
 };

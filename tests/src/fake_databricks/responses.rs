@@ -27,6 +27,9 @@ pub(crate) fn answer(call: &Call<'_>, persona: &Persona) -> Reply {
     if let Some(name) = UNSUPPORTED.iter().find(|name| request.get(name).is_some()) {
         return errors::bad_request(&format!("'{name}' is not supported."));
     }
+    if let Some(refusal) = super::chat::strict::token_bound(request, &persona.rules) {
+        return refusal;
+    }
     let unknown_tool = request.list("tools").iter().find(|tool| {
         let kind = tool.get("type").and_then(Value::as_str);
         kind.is_none_or(|kind| !TOOL_TYPES.contains(&kind))

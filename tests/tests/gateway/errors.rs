@@ -87,6 +87,10 @@ async fn a_rate_limit_says_when_to_come_back() {
         [("fake-429", "1"), ("fake-429-retry-after-9", "9"), ("fake-429-documented-21", "21")]
     {
         assert_eq!(world.chat(model, "hello").await.header("retry-after"), Some(seconds), "{model}");
+        let answer = world.chat(model, "hello").await;
+        let remaining = answer.header("x-ratelimit-remaining-requests");
+        assert_eq!(remaining, (model == "fake-429-retry-after-9").then_some("0"), "{model}");
+        assert!(answer.header("x-keeptrusts-upstream-request-id").is_some(), "{model}");
     }
 }
 

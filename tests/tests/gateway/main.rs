@@ -3,6 +3,10 @@
 //! `cfg(test)` tells clippy that helpers between the tests may unwrap like the tests themselves.
 
 #[cfg(test)]
+mod bounded;
+#[cfg(test)]
+mod egress;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod identity;

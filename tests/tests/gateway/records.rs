@@ -166,6 +166,50 @@ async fn a_client_that_went_away_is_recorded_as_such() {
 }
 
 #[tokio::test]
+async fn a_client_that_went_away_before_any_answer_saw_no_status() {
+    let fallback = "fallback:\n  order: [fake-stall]\n  triggers: [server_error]\n  max_fallback_attempts: 1";
+    let pack =
+        Pack::new().chat("fake-503").target("fake-stall", "chat", "timeout_seconds: 60").providers(fallback);
+    let world = World::plan(&audited(pack)).audit().start().await;
+    let waiting = world.chat("fake-503", "hello");
+    tokio::select! {
+        _ = waiting => panic!("there is no answer"),
+        _ = world.fake.wait_until(|seen| seen.len() == 2) => {}
+    }
+    let (_fake, dir, _) = world.stop().await;
+    let records = read(&dir.path().join("audit"));
+    let closed = closed(&records[1]);
+    assert_eq!((closed.end, closed.client_aborted, closed.status), (End::Aborted, true, None));
+    assert_eq!(closed.target.as_ref().unwrap().id, "fake-stall", "what was waited for");
+    assert_eq!(closed.attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn each_policy_tells_its_time_and_each_detector_its_digest() {
+    let pack = Pack::llama()
+        .chain(&["pii-detector", "dlp-filter", "audit-logger"])
+        .policy("dlp-filter:\n  patterns:\n    - name: word\n      regex: s3cret\n      action: block");
+    let world = World::plan(&pack).audit().start().await;
+    world.chat(LLAMA, "say: hello").await;
+    world.chat(LLAMA, "say: s3cret").await;
+    let records = read(&world.path("audit"));
+    for outcomes in
+        [&opened(&records[0]).outcomes, &closed(&records[1]).outcomes, &closed(&records[2]).outcomes]
+    {
+        assert_eq!(outcomes.len(), 3);
+        assert!(outcomes.iter().all(|outcome| outcome.us.is_some()), "{outcomes:?}");
+    }
+    let closed = closed(&records[1]);
+    let sum: u64 = closed.outcomes.iter().filter_map(|outcome| outcome.us).sum();
+    assert!(sum <= closed.latency.policy_in.unwrap(), "parts of {:?}: {:?}", closed.latency, closed.outcomes);
+    let digest = |kind| kt_audit::Digest(*kt_policy::detect::digest(kind).unwrap());
+    let digests: Vec<_> =
+        closed.request.detectors.iter().map(|(name, digest)| (name.as_str(), *digest)).collect();
+    use kt_policy::verdict::PolicyKind::{DlpFilter, PiiDetector};
+    assert_eq!(digests, [("dlp-filter", digest(DlpFilter)), ("pii-detector", digest(PiiDetector))]);
+}
+
+#[tokio::test]
 async fn a_cut_stream_is_recorded_as_failed() {
     let world = World::plan(&audited(Pack::new().chat("fake-stream-truncated"))).audit().start().await;
     within(world.stream("fake-stream-truncated", "hello").await.text()).await.unwrap();

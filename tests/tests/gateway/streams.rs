@@ -223,3 +223,45 @@ async fn a_client_that_reads_nothing_is_given_up() {
         within(world.fake.wait_until(|seen| seen.first().is_some_and(|first| first.end.is_some()))).await;
     assert_eq!(seen[0].end.as_ref().unwrap().outcome, Outcome::Disconnected);
 }
+
+/// A stream that is silent now and then, through a gateway with a heartbeat.
+async fn with_heartbeat(model: &str, every: u64) -> String {
+    let world = World::plan(&target(model))
+        .settings(move |settings| settings.heartbeat = Some(Duration::from_millis(every)))
+        .start()
+        .await;
+    within(world.stream(model, "say: grüße 🦀 und mehr").await.text()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_silent_stream_gets_comments_between_its_events_when_the_operator_asks_for_them() {
+    for model in ["fake-stream-slow-300", "fake-stream-crlf"] {
+        let text = with_heartbeat(model, 100).await;
+        let beats = text.matches(": keep-alive\n").count();
+        assert_eq!(beats > 0, model == "fake-stream-slow-300", "{text}");
+        let quiet = World::start(&target(model)).await;
+        let plain = within(quiet.stream(model, "say: grüße 🦀 und mehr").await.text()).await.unwrap();
+        assert!(!plain.contains("keep-alive"), "off by default");
+        let data = |text: &str| events(text).iter().map(|event| said(event)).collect::<String>();
+        assert_eq!(data(&text), data(&plain));
+        assert!(text.trim_end().ends_with("[DONE]"), "{text}");
+    }
+}
+
+fn said(event: &str) -> String {
+    let event: Value = serde_json::from_str(event).unwrap_or_default();
+    event["choices"][0]["delta"]["content"].as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_heartbeat_keeps_no_dead_upstream_alive_and_never_stands_inside_an_event() {
+    let text = with_heartbeat("fake-stream-stall", 150).await;
+    assert!(text.matches(": keep-alive\n").count() >= 3, "{text}");
+    assert_eq!(last_error(&text).as_deref(), Some("upstream_idle_timeout"), "{text}");
+    // A byte every few milliseconds: almost always inside an event.
+    let text = with_heartbeat("fake-stream-byte-by-byte", 1).await;
+    for line in text.lines().filter(|line| line.contains("keep-alive")) {
+        assert_eq!(line, ": keep-alive");
+    }
+    assert!(text.trim_end().ends_with("[DONE]"), "{text}");
+}

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kt_policy::{
     caller::{Caller, Proof},
     compiled::CompiledPack,
-    evaluate::{Deadline, Env, FailMode, Judgement, RenderOptions, Workspace},
+    evaluate::{Deadline, Env, FailMode, Judgement, RenderOptions, Timer, Workspace},
     json::Limits,
     models::ModelTable,
     pack::{TestCase, TestExpectation, TestInput},
@@ -53,7 +53,12 @@ pub(super) fn run(
         }
     };
     let caller = caller(&case.input);
-    let env = Env { now: Timestamp::now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block };
+    let env = Env {
+        now: Timestamp::now(),
+        deadline: Deadline::NEVER,
+        fail_mode: FailMode::Block,
+        timer: Timer::NONE,
+    };
     let judgement = pack.judge(&request, &caller, &env, work);
     let difference = difference(pack, models, &judgement, &case.expected, &bytes);
     Outcome {

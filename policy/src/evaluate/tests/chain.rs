@@ -228,6 +228,29 @@ fn the_deadline_is_a_matter_of_the_fail_mode() {
 }
 
 #[test]
+fn each_policy_that_ran_tells_how_long_it_took() {
+    use std::{cell::Cell, time::Duration};
+
+    let guarded = entry(PolicyKind::Rbac, CompiledPolicy::Rbac(rbac(&[("analyst", models(&[]))])));
+    let pack = pack(vec![pii(), guarded, pii()]);
+    let now = Cell::new(0);
+    let elapsed = || {
+        now.set(now.get() + 7);
+        Duration::from_micros(now.get())
+    };
+    let env = Env { timer: Timer::with(&elapsed), ..env() };
+    let judgement = judge_in(&pack, Endpoint::ChatCompletions, &says("hi"), &caller(&["analyst"]), &env);
+    let took: Vec<_> = judgement.outcomes.iter().map(|outcome| outcome.took).collect();
+    let once = Some(Duration::from_micros(7));
+    assert_eq!(code(&judgement), Some("model_not_allowed"));
+    assert_eq!(took, [once, once, None], "what was skipped took no time");
+
+    let judgement =
+        judge_in(&pack, Endpoint::ChatCompletions, &says("hi"), &caller(&["analyst"]), &super::env());
+    assert!(judgement.outcomes.iter().all(|outcome| outcome.took.is_none()), "nothing is measured unasked");
+}
+
+#[test]
 fn identity_and_roles_never_fail_open() {
     let guarded = entry(PolicyKind::Rbac, CompiledPolicy::Rbac(rbac(&[])));
     let pack = pack(vec![pii(), guarded]);

@@ -194,7 +194,7 @@ proptest! {
         cuts.extend([0, text.len()]);
         cuts.sort_unstable();
         cuts.dedup();
-        let texts: Vec<&str> = cuts.windows(2).map(|cut| &text[cut[0]..cut[1]]).collect();
+        let texts: Vec<&str> = cuts.windows(2).map(|cut| text.get(cut[0]..cut[1]).expect("borders")).collect();
         let sent = reach(&secret(Verdict::Redact), &texts);
         prop_assert_eq!(sent.len(), texts.len());
         let marker = "<SECRET>";

@@ -186,7 +186,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 pub(super) fn env() -> Env<'static> {
-    Env { now: now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block }
+    Env { now: now(), deadline: Deadline::NEVER, fail_mode: FailMode::Block, timer: Timer::NONE }
 }
 
 pub(super) fn judge(pack: &CompiledPack, endpoint: Endpoint, body: &str, caller: &Caller) -> Judgement {

@@ -326,6 +326,11 @@ fn a_target_that_refuses_the_parameter_is_sent_none_and_the_bound_is_known() {
     let options = RenderOptions { omit_token_bound: true, ..RenderOptions::default() };
     assert_eq!(authorised.render(body.as_bytes(), &options).expect("the body").body, body);
     assert_eq!(authorised.token_bound(), Some(100));
+    assert_eq!(authorised.added_parameter(), Some("max_tokens"));
+    let named = self::body("70b", r#","max_tokens":7"#);
+    let judgement = chat(&pack, &named, &caller(&["analyst"]));
+    let authorised = pack.authorise(&judgement, 0, &Table).expect("authorised");
+    assert_eq!(authorised.added_parameter(), None, "what the client names is its own");
 }
 
 #[test]

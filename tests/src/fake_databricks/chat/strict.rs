@@ -59,7 +59,8 @@ const CLAUDE_MESSAGE_FIELDS: &[&str] =
 
 /// The first thing that the endpoint refuses in a request.
 pub(crate) fn refusal(request: ChatRequest<'_>, rules: &Rules, subject: &Subject<'_>) -> Option<Reply> {
-    unknown_field(request, rules)
+    token_bound(request, rules)
+        .or_else(|| unknown_field(request, rules))
         .or_else(|| malformed(request))
         .or_else(|| out_of_range(request, rules))
         .or_else(|| wrong_messages(request, rules))
@@ -77,6 +78,14 @@ fn unknown_field(request: ChatRequest<'_>, rules: &Rules) -> Option<Reply> {
     let refused =
         request.fields.keys().find(|name| !known(name) || rules.no_databricks_fields && databricks(name))?;
     Some(unknown(refused, rules))
+}
+
+/// Endpoints (agents, some external models) that take no bound on their output under any name.
+pub(crate) fn token_bound(request: ChatRequest<'_>, rules: &Rules) -> Option<Reply> {
+    let names = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+    let named =
+        names.into_iter().find(|name| request.get(name).is_some()).filter(|_| rules.no_token_bounds)?;
+    Some(unknown(named, rules))
 }
 
 /// Claude endpoints pass on Anthropic's words, nested; the others answer in Databricks' own.
