@@ -307,7 +307,8 @@ impl PackSource {
             return Err(PackFault::NoAuditLog { pack: id });
         }
         for warning in &loaded.warnings {
-            tracing::warn!(code = %warning.code, path = warning.path, "Pack: {}.", warning.message);
+            let (code, path) = (tracing::field::display(&warning.code), &*warning.path);
+            tracing::warn!(code, path, warning = warning.message, "Pack has a warning.");
         }
         let mut used = Vec::new();
         let mut targets = Vec::with_capacity(pack.targets.len());
@@ -342,7 +343,8 @@ impl PackSource {
         if let Some(fault) = secret.as_ref().and_then(|secret| secret.fault()) {
             tracing::warn!(
                 target = &*target.id,
-                "Target is unavailable until its credential is good: {fault}."
+                error = &fault as &dyn std::error::Error,
+                "Target is unavailable until its credential is good."
             );
         }
         Ok(TargetRuntime {

@@ -41,6 +41,11 @@ pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
             chain.push(entry);
         }
     }
+    // What does not run yet is to be right all the same: who adds it to the chain changes nothing else.
+    for kind in configured_outside(pack) {
+        let (_, problems) = chain_entry(pack, kind);
+        found.extend(problems.into_iter().map(|problem| diagnostic(parsed, kind, problem)));
+    }
     if rules > MAX_RULES {
         let message = format!("the detectors have {rules} rules together, more than {MAX_RULES}");
         found.push(Diagnostic::error(
@@ -78,6 +83,19 @@ pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
             && pack.policy.pii_detector.as_ref().is_some_and(|pii| pii.redaction.include_metadata),
     });
     (compiled, found)
+}
+
+/// The content policies that have a block and no place in the chain.
+fn configured_outside(pack: &Pack) -> impl Iterator<Item = PolicyKind> + '_ {
+    let blocks = &pack.policy;
+    [
+        (PolicyKind::PromptInjection, blocks.prompt_injection.is_some()),
+        (PolicyKind::PiiDetector, blocks.pii_detector.is_some()),
+        (PolicyKind::DlpFilter, blocks.dlp_filter.is_some()),
+    ]
+    .into_iter()
+    .filter(|(kind, is_configured)| *is_configured && !pack.policies.chain.contains(kind))
+    .map(|(kind, _)| kind)
 }
 
 fn audit(pack: &Pack) -> Option<crate::pack::AuditLogger> {

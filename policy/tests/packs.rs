@@ -44,6 +44,20 @@ fn listed(source: &[u8], findings: &[Diagnostic]) -> String {
 }
 
 #[test]
+fn a_pattern_that_is_wrong_is_found_also_where_the_policy_does_not_run_yet() {
+    let source = String::from_utf8(file("examples/seed/databricks-enterprise.yaml")).unwrap();
+    let outside = source.replacen("    - dlp-filter\n", "", 1);
+    assert!(checked(outside.as_bytes()).pack.is_some());
+    let broken = outside.replacen("regex: dapi[a-f0-9]{32}", "regex: dapi([a-f0-9]{32}", 1);
+    let checked = checked(broken.as_bytes());
+    assert!(checked.pack.is_none());
+    let errors: Vec<_> = checked.findings.iter().filter(|finding| finding.is_error()).collect();
+    let [error] = errors[..] else { panic!("{}", listed(broken.as_bytes(), &checked.findings)) };
+    assert_eq!(error.path, "policy.dlp-filter.patterns[0].regex");
+    assert!(error.span.is_some());
+}
+
+#[test]
 fn the_packs_of_the_seed_are_accepted_word_for_word() {
     let mut all = String::new();
     let mut names: Vec<_> = fs::read_dir(Path::new(ROOT).join("examples/seed"))

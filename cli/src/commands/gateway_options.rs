@@ -318,6 +318,15 @@ impl Options {
     /// The settings, with the defaults where nothing was said.
     pub(crate) fn settings(self) -> Result<Settings, CliError> {
         self.refuse_zero()?;
+        // Elsewhere a missing file is a target that is not available yet; a missing folder is a mistake.
+        if let Some(dir) = &self.secrets_dir
+            && !std::fs::metadata(dir).is_ok_and(|found| found.is_dir())
+        {
+            let message = format!("the secrets directory `{}` is not there", dir.display());
+            return Err(CliError::usage(message).with_help(
+                "`--secrets-dir` names the folder of the files that `secret_key_ref.file` names in a pack",
+            ));
+        }
         let defaults = self.defaults()?;
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         Ok(Settings {
@@ -467,6 +476,19 @@ mod tests {
         assert!(error.help().unwrap().contains("--token-file"));
         let error = typed(&["--policy-config", "p.yaml", "--fleet", "prod"]).settings().unwrap_err();
         assert!(error.to_string().contains("--fleet"), "{error}");
+    }
+
+    #[test]
+    fn a_secrets_directory_that_is_not_there_is_a_usage_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |dir: &std::path::Path| {
+            typed(&["--policy-config", "p.yaml", "--secrets-dir", dir.to_str().unwrap()]).settings()
+        };
+        assert!(with(dir.path()).is_ok());
+        let missing = dir.path().join("secrets");
+        let error = with(&missing).unwrap_err();
+        assert!(matches!(error, CliError::Usage { .. }));
+        assert_eq!(error.to_string(), format!("the secrets directory `{}` is not there", missing.display()));
     }
 
     #[test]

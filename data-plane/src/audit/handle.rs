@@ -203,6 +203,12 @@ impl AuditHandle {
         &self.shared.metrics
     }
 
+    /// As if an append had waited for room in vain.
+    #[cfg(test)]
+    pub(crate) fn give_up(&self) {
+        self.shared.pen.take().expect("the log lives").engine.gave_up();
+    }
+
     /// Appends a record and waits as long as `durability` asks.
     ///
     /// An `opened` record also holds room for the `closed` record of the same id; a `closed` record without an

@@ -9,6 +9,7 @@
 //!   [`Settings::fsync_interval`]. `best_effort`: it is queued; what is dropped is chained as `dropped`.
 //! - **Full means refused.** At the byte cap, or with the disk full, an append waits up to
 //!   [`Settings::full_wait`] and then fails with a type; the caller answers 503 before anything goes upstream.
+//!   One such wait is enough: until room is seen again, whatever finds none fails at once.
 //!   Each admitted request holds room for its `closed` record, and a reserve is kept for blocks and refusals.
 //! - **Damage never stops a start.** It is set aside, counted, and told in the next run's first record.
 //!

@@ -39,7 +39,8 @@ pub struct Settings {
     pub checkpoint_interval: Duration,
     /// How many appends may wait for the writer.
     pub queue_records: usize,
-    /// How long an append waits for room, in the queue and on the disk, before it fails.
+    /// How long an append waits for room, in the queue and on the disk, before it fails. Once one has waited in vain,
+    /// others do not, until a request is admitted again.
     pub full_wait: Duration,
     /// How long an append waits beyond that for a disk that does not answer.
     pub disk_wait: Duration,

@@ -18,21 +18,25 @@ use super::settings::SettingsError;
 
 const MAX_STATE: u64 = 64 << 20;
 
-/// Why an audit directory can't be opened.
+/// Why an audit directory can't be opened. The caller knows which: messages leave its path out.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process writes to it.
-    #[error("audit directory `{dir}` is in use by another process ({holder})", dir = dir.display())]
+    #[error("another process uses it ({holder})")]
     InUse {
-        /// The directory.
-        dir: PathBuf,
         /// Who holds it, as far as is known.
         holder: String,
     },
-    /// A file or the directory itself can't be made, read or written.
-    #[error("audit file `{file}` can't be used", file = file.display())]
+    /// The directory itself can't be made or read.
+    #[error("it can't be made or read")]
+    Dir(#[source] io::Error),
+    /// The threads that write can't be started.
+    #[error("the threads that write to it can't be started")]
+    Threads(#[source] io::Error),
+    /// A file of it can't be made, read or written.
+    #[error("its file `{file}` can't be used", file = file.display())]
     Io {
-        /// The file.
+        /// The file, in the directory.
         file: PathBuf,
         /// Why.
         #[source]

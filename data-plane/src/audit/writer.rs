@@ -86,7 +86,7 @@ impl Drop for AuditLog {
 
 pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, AuditLog), OpenError> {
     settings.check()?;
-    DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(OpenError::io(dir))?;
+    DirBuilder::new().recursive(true).mode(0o750).create(dir).map_err(OpenError::Dir)?;
     let lock = lock(dir)?;
     let mut epoch = [0; 16];
     getrandom::fill(&mut epoch).map_err(|_| kt_audit::sign::KeyError::NoRandomness)?;
@@ -119,7 +119,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
             }
         }
     });
-    spawned.map_err(OpenError::io(dir))?;
+    spawned.map_err(OpenError::Threads)?;
 
     let writer = Writer {
         pen,
@@ -143,7 +143,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
             told.send(()).ok();
         }
     });
-    let writer = Some(thread.map_err(OpenError::io(dir))?);
+    let writer = Some(thread.map_err(OpenError::Threads)?);
     Ok((handle, AuditLog { sender, writer }))
 }
 
@@ -152,7 +152,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
     let path = dir.join(layout::LOCK);
     let opened =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(&path);
-    let mut file = opened.map_err(OpenError::io(&path))?;
+    let mut file = opened.map_err(OpenError::io(layout::LOCK))?;
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         let mut holder = String::new();
         (&file).take(32).read_to_string(&mut holder).ok();
@@ -161,7 +161,7 @@ fn lock(dir: &Path) -> Result<File, OpenError> {
             Ok(pid) => format!("pid {pid}"),
             Err(_) => "unknown".to_owned(),
         };
-        return Err(OpenError::InUse { dir: dir.to_owned(), holder });
+        return Err(OpenError::InUse { holder });
     }
     // Who holds it is only a hint for the message above.
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).ok();
@@ -283,22 +283,29 @@ impl<F: Fs> Writer<F> {
             }
         }
         for (append, result) in appends.into_iter().zip(results) {
-            self.answer(append, result);
+            self.answer(append, result)?;
         }
         self.note_unsynced()
     }
 
-    fn answer(&mut self, mut append: Append, result: Result<u64, AppendError>) {
+    fn answer(&mut self, mut append: Append, result: Result<u64, AppendError>) -> Option<()> {
         match result {
             Ok(sequence) if append.durability == Durability::Sync => {
                 self.waiting.push_back((sequence, append));
             }
             Ok(sequence) => reply(&mut append, Ok(Receipt::Written { sequence })),
-            Err(error) if error.is_transient() && Instant::now() < append.deadline.into_std() => {
-                self.parked.push_back((append, error));
+            // One wait tells that the log is full; the requests behind it, and the same one's end, need none.
+            Err(error) if error.is_transient() && self.pen.take()?.engine.may_wait() => {
+                if Instant::now() < append.deadline.into_std() {
+                    self.parked.push_back((append, error));
+                } else {
+                    self.pen.take()?.engine.gave_up();
+                    self.fail(append, error);
+                }
             }
             Err(error) => self.fail(append, error),
         }
+        Some(())
     }
 
     fn fail(&self, mut append: Append, error: AppendError) {

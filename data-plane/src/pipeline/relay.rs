@@ -324,14 +324,15 @@ mod tests {
 
     use super::*;
 
-    #[expect(clippy::unnecessary_wraps, reason = "what the stream of a body yields")]
-    fn text(chunk: &'static str) -> Result<Bytes, std::io::Error> {
-        Ok(Bytes::from_static(chunk.as_bytes()))
-    }
+    type Given = Result<Bytes, std::io::Error>;
+
+    const A: Given = Ok(Bytes::from_static(b"a"));
+    const B: Given = Ok(Bytes::from_static(b"b"));
+    const C: Given = Ok(Bytes::from_static(b"c"));
 
     #[tokio::test]
     async fn chunks_that_are_there_are_taken_and_none_is_waited_for() {
-        let held = stream::iter([text("a"), text("b")]).chain(stream::pending());
+        let held = stream::iter([A, B]).chain(stream::pending());
         let mut upstream = reqwest::Body::wrap_stream(held);
         for expected in ["a", "b"] {
             assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), expected);
@@ -341,7 +342,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_end_that_is_there_is_seen() {
-        let mut upstream = reqwest::Body::wrap_stream(stream::iter([text("a")]));
+        let mut upstream = reqwest::Body::wrap_stream(stream::iter([A]));
         assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap().unwrap(), "a");
         assert_eq!(at_hand(&mut upstream).await.unwrap().unwrap(), None);
     }
@@ -350,8 +351,8 @@ mod tests {
     async fn a_task_that_has_more_when_it_has_its_turn_is_heard() {
         let (sender, receiver) = mpsc::channel(1);
         let feeding = tokio_util::task::TaskTracker::new().spawn(async move {
-            for chunk in ["a", "b", "c"] {
-                sender.send(text(chunk)).await.unwrap();
+            for chunk in [A, B, C] {
+                sender.send(chunk).await.unwrap();
             }
             sender.closed().await;
         });

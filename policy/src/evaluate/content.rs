@@ -6,6 +6,7 @@ use super::{
     BypassReason, Effect,
     env::Deadline,
     exceptions::Waivers,
+    joined::{Alone, Crossing, Reached},
     texts::{Leaf, Source, Texts},
 };
 use crate::{
@@ -20,7 +21,8 @@ const BYTES_BETWEEN_CHECKS: usize = 16 * 1024;
 /// And after so many texts, however short.
 const TEXTS_BETWEEN_CHECKS: usize = 256;
 
-/// A hit with what becomes of it. Offsets are bytes of the text of the entry.
+/// A hit with what becomes of it. Offsets are bytes of the text of the entry (of a joined text
+/// until it is split).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Found {
     /// Index in the chain.
@@ -32,6 +34,8 @@ pub(super) struct Found {
     pub(super) score: f32,
     pub(super) verdict: Verdict,
     pub(super) effect: Effect,
+    /// It is a piece of a hit that lies over the border of two parts.
+    pub(super) crossing: Option<Crossing>,
 }
 
 /// What one run gave.
@@ -104,34 +108,78 @@ pub(super) fn run(task: Task<'_>, scratch: &mut Scratch, hits: &mut Vec<Hit>, fo
 
 fn scan(task: Task<'_>, scratch: &mut Scratch, hits: &mut Vec<Hit>, found: &mut Vec<Found>) -> Run {
     let Task { detector, source, texts, deadline, .. } = task;
+    let before = found.len();
     let mut best: Option<f32> = None;
-    // The time may be up before the first text: the policies before this one took it.
-    let (mut bytes, mut count) = (BYTES_BETWEEN_CHECKS, 0);
+    let mut pace = Pace::new(deadline);
     for at in 0..texts.len() {
         let Some(entry) = texts.entry(at) else { break };
         if entry.leaf == Leaf::Literal {
             continue;
         }
-        if bytes >= BYTES_BETWEEN_CHECKS || count >= TEXTS_BETWEEN_CHECKS {
-            (bytes, count) = (0, 0);
-            if deadline.is_over() {
-                return Run { score: best, failed: Some(BypassReason::Deadline) };
-            }
-        }
         let text = texts.text(source, at);
-        bytes += text.len();
-        count += 1;
+        if pace.is_over(text) {
+            return Run { score: best, failed: Some(BypassReason::Deadline) };
+        }
         let key = texts.key(source, entry);
         let origin = source.origin(entry.field as usize);
         hits.clear();
         let score = detector.scan(Text { text, origin, key: key.as_deref() }, scratch, hits);
-        best = match (best, score) {
-            (Some(best), Some(score)) => Some(best.max(score)),
-            (best, score) => best.or(score),
-        };
+        best = higher(best, score);
         found.extend(hits.drain(..).filter_map(|hit| weigh(task, at, text, hit)));
     }
+    let joined = texts.joined();
+    let mut alone = None;
+    for group in 0..joined.len() {
+        let text = joined.text(group);
+        if pace.is_over(text) {
+            return Run { score: best, failed: Some(BypassReason::Deadline) };
+        }
+        let origin = source.origin(joined.first_field(group));
+        let mut reached = Reached::default();
+        hits.clear();
+        let score = detector.scan(Text { text, origin, key: None }, scratch, hits);
+        best = higher(best, score);
+        for hit in hits.drain(..).filter_map(|hit| weigh(task, group, text, hit)) {
+            let alone = alone.get_or_insert_with(|| Alone::new(found.get(before..).unwrap_or_default()));
+            joined.split(group, hit, detector.kind(), alone, &mut reached, found);
+        }
+    }
     Run { score: best, failed: None }
+}
+
+fn higher(best: Option<f32>, score: Option<f32>) -> Option<f32> {
+    match (best, score) {
+        (Some(best), Some(score)) => Some(best.max(score)),
+        (best, score) => best.or(score),
+    }
+}
+
+/// When the deadline is asked for.
+#[derive(Debug)]
+struct Pace<'a> {
+    deadline: Deadline<'a>,
+    bytes: usize,
+    texts: usize,
+}
+
+impl<'a> Pace<'a> {
+    const fn new(deadline: Deadline<'a>) -> Self {
+        // The time may be up before the first text: the policies before this one took it.
+        Self { deadline, bytes: BYTES_BETWEEN_CHECKS, texts: 0 }
+    }
+
+    /// Whether the time is up before `text`, where it is asked for again.
+    fn is_over(&mut self, text: &str) -> bool {
+        if self.bytes >= BYTES_BETWEEN_CHECKS || self.texts >= TEXTS_BETWEEN_CHECKS {
+            (self.bytes, self.texts) = (0, 0);
+            if self.deadline.is_over() {
+                return true;
+            }
+        }
+        self.bytes += text.len();
+        self.texts += 1;
+        false
+    }
 }
 
 fn weigh(task: Task<'_>, entry: usize, text: &str, hit: Hit) -> Option<Found> {
@@ -152,5 +200,5 @@ fn weigh(task: Task<'_>, entry: usize, text: &str, hit: Hit) -> Option<Found> {
     };
     let verdict = weighing.verdict.unwrap_or(rule.verdict);
     let Hit { rule, score, .. } = hit;
-    Some(Found { policy: index, entry, start, end, rule, score, verdict, effect })
+    Some(Found { policy: index, entry, start, end, rule, score, verdict, effect, crossing: None })
 }

@@ -1,6 +1,6 @@
 //! The judgement of one request.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::{
     BypassReason, Candidate, Effect, Env, Exclusion, FailMode, Judgement, Outcome, Phase, PolicyOutcome,
@@ -289,11 +289,16 @@ impl Judge<'_> {
             Denial::MaxTokensExceeded { limit, answers } => {
                 let named = self.request.token_limits().iter().max_by_key(|limit| limit.value);
                 let name = named.map_or("n", |limit| limit.name);
+                let place = named.filter(|limit| !limit.top_level).map(|limit| limit.node);
+                let param = match place {
+                    Some(node) => Cow::Owned(self.request.place(node, |_| false).param.to_string()),
+                    None => Cow::Borrowed(name),
+                };
                 let times = if *answers > 1 { format!(" times {answers} answers") } else { String::new() };
                 let mut refusal = forbidden(format!(
-                    "`{name}`{times} is above {limit}, the bound of the caller's roles for model `{model}`"
+                    "`{param}`{times} is above {limit}, the bound of the caller's roles for model `{model}`"
                 ))
-                .at(name);
+                .at(param);
                 refusal.limit = Some(*limit);
                 refusal
             }
@@ -412,7 +417,9 @@ impl Judge<'_> {
                 else {
                     continue;
                 };
-                *counts.entry(Arc::clone(rule.entity.as_ref().unwrap_or(&rule.id))).or_insert(0) += 1;
+                if !redaction.goes_on {
+                    *counts.entry(Arc::clone(rule.entity.as_ref().unwrap_or(&rule.id))).or_insert(0) += 1;
+                }
                 let note = EditNote::Redaction {
                     policy: entry.kind,
                     rule: Arc::clone(&rule.id),

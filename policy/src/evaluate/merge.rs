@@ -14,6 +14,7 @@ use std::{
 use super::{
     Effect,
     content::Found,
+    joined::Crossing,
     offsets::Mapper,
     texts::{Entry, Leaf, Source, Texts},
 };
@@ -36,6 +37,14 @@ struct Claim {
     start: usize,
     end: Reverse<usize>,
     rule: u32,
+    crossing: Option<Crossing>,
+}
+
+impl Claim {
+    /// Whether what it claims goes on from an earlier part.
+    fn goes_on(&self) -> bool {
+        self.crossing.is_some_and(|crossing| !crossing.is_first)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +61,8 @@ pub(super) struct Redaction {
     pub(super) policy: usize,
     pub(super) rule: u32,
     pub(super) node: NodeId,
+    /// What it replaces goes on from an earlier part, where it was counted.
+    pub(super) goes_on: bool,
 }
 
 /// The edits that enforced findings ask for, in the order of the body.
@@ -69,6 +80,7 @@ pub(super) fn redactions(
             start: found.start,
             end: Reverse(found.end),
             rule: found.rule,
+            crossing: found.crossing,
         };
         let span = Span { start: found.start, end: found.end, claim };
         open.entry(found.entry).or_default().push(span);
@@ -183,8 +195,29 @@ impl Writer<'_> {
         if entry.leaf == Leaf::Key {
             self.keep_different(index, entry, spans, &mut markers);
         }
+        if entry.parent.is_none() && entry.leaf == Leaf::String {
+            self.take_out(index, spans, &mut markers);
+        }
         for (span, marker) in spans.iter().zip(markers) {
             self.write(index, span.start..span.end, marker, span.claim);
+        }
+    }
+
+    /// What goes on from an earlier part has its marker there; here it is taken out, unless nothing would be left.
+    fn take_out(&self, index: usize, spans: &[Span], markers: &mut [String]) {
+        let goes_on = |span: &Span| span.claim.goes_on();
+        let text = self.texts.text(self.source, index);
+        let ends = spans.iter().map(|span| span.end);
+        let starts = spans.iter().skip(1).map(|span| span.start).chain([text.len()]);
+        let head = spans.first().map_or(0..0, |span| 0..span.start);
+        let mut kept = ends.zip(starts).map(|(end, start)| end..start).chain([head]);
+        let is_blank = |range: Range<usize>| text.get(range).unwrap_or_default().trim().is_empty();
+        // Where all of it would go, the first marker stays.
+        let stays = usize::from(spans.iter().all(goes_on) && kept.all(is_blank));
+        for (span, marker) in spans.iter().zip(markers).skip(stays) {
+            if goes_on(span) {
+                marker.clear();
+            }
         }
     }
 
@@ -267,7 +300,10 @@ impl Writer<'_> {
     /// What stands in the place of a span. Never blank, so that no field becomes so.
     fn marker(&self, index: usize, span: &Span) -> String {
         let mut marker = String::new();
-        let matched = self.texts.text(self.source, index).get(span.start..span.end).unwrap_or_default();
+        let matched = match span.claim.crossing {
+            Some(crossing) => self.texts.joined().matched(crossing),
+            None => self.texts.text(self.source, index).get(span.start..span.end).unwrap_or_default(),
+        };
         let policy = self.chain.get(span.claim.policy).map(|entry| &entry.policy);
         if let Some(CompiledPolicy::Content(detector)) = policy {
             detector.replace(span.claim.rule, matched, &mut marker);
@@ -290,7 +326,8 @@ impl Writer<'_> {
     fn push(&mut self, field: u32, range: Range<usize>, text: String, claim: Claim) {
         let Some(node) = self.source.node(field as usize) else { return };
         let splice = Splice { range, text };
-        self.redactions.push(Redaction { splice, policy: claim.policy, rule: claim.rule, node });
+        let goes_on = claim.goes_on();
+        self.redactions.push(Redaction { splice, policy: claim.policy, rule: claim.rule, node, goes_on });
     }
 }
 

@@ -14,6 +14,7 @@ mod candidates;
 mod content;
 mod env;
 mod exceptions;
+mod joined;
 mod judge;
 mod judgement;
 mod merge;

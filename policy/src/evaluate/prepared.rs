@@ -76,6 +76,7 @@ impl Prepared {
         let limits: Vec<NamedLimit> = request
             .token_limits()
             .iter()
+            .filter(|limit| !limit.is_other)
             .map(|limit| NamedLimit {
                 name: limit.name,
                 range: document.span(limit.node),
@@ -85,7 +86,8 @@ impl Prepared {
             .collect();
         let demand = Demand {
             tools: request.tools().iter().map(|tool| Box::from(&*tool.name)).collect(),
-            token_values: limits
+            token_values: request
+                .token_limits()
                 .iter()
                 .filter_map(|limit| limit.value.map(|value| (value, limit.top_level)))
                 .collect(),

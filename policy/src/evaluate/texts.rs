@@ -5,10 +5,12 @@
 //! JSON again are taken apart in the same way, up to [`MAX_LEVEL`]; what lies deeper is an error, never a gap.
 //!
 //! The table is flat: an entry points at its parent by index, its text lies in the request or in one common buffer.
-//! Children of an entry are consecutive, in the order of the text, and always behind it.
+//! Children of an entry are consecutive, in the order of the text, and always behind it. The first entries are the
+//! fields, each at its own index.
 
 use std::{borrow::Cow, fmt, ops::Range};
 
+use super::joined::Joined;
 use crate::{
     detect::Origin,
     json::{Document, JsonErrorKind, Kind, Limits, Node, NodeId, Reading},
@@ -141,6 +143,7 @@ pub(super) struct Texts {
     nodes: Vec<Node>,
     copy: String,
     keys: Vec<(NodeId, u32)>,
+    joined: Joined,
     too_nested: bool,
 }
 
@@ -153,6 +156,7 @@ impl fmt::Debug for Texts {
 impl Texts {
     /// Forgets the texts, and gives memory back that one large request took.
     pub(super) fn clear(&mut self) {
+        self.joined.clear(KEPT_BYTES, KEPT_ENTRIES);
         self.entries.clear();
         self.buffer.clear();
         self.copy.clear();
@@ -170,6 +174,7 @@ impl Texts {
         self.entries.clear();
         self.buffer.clear();
         self.too_nested = false;
+        self.joined.fill(source);
         for field in 0..source.len() {
             self.entries.push(Entry {
                 field: narrow(field),
@@ -201,6 +206,11 @@ impl Texts {
 
     pub(super) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// What was sent in pieces, joined.
+    pub(super) const fn joined(&self) -> &Joined {
+        &self.joined
     }
 
     pub(super) fn entry(&self, index: usize) -> Option<&Entry> {

@@ -74,7 +74,7 @@ impl Walker<'_> {
                 "name" => self.everything(value, FieldKind::Name, Origin::Other),
                 "refusal" => self.everything(value, FieldKind::Refusal, origin),
                 "reasoning_content" | "reasoning" | "reasoning_details" | "thinking" => {
-                    self.everything(value, FieldKind::Reasoning, origin);
+                    self.content(value, FieldKind::Reasoning, origin);
                 }
                 "tool_calls" | "function_call" => self.calls(value),
                 "tool_call_id" | "id" => self.everything(value, FieldKind::Identifier, Origin::Other),
@@ -95,24 +95,32 @@ impl Walker<'_> {
         }
         let mut parts = self.document.children(value, Kind::Array);
         while let Some(part) = parts.step(&self.document) {
-            self.part(part, kind, origin);
+            self.part(value, part, kind, origin);
         }
     }
 
-    fn part(&mut self, part: NodeId, kind: FieldKind, origin: Origin) {
+    fn part(&mut self, list: NodeId, part: NodeId, kind: FieldKind, origin: Origin) {
+        let from = self.fields.len();
         let part_type =
             self.document.get(part, "type").and_then(|value| self.document.string(value)).unwrap_or_default();
         match &*part_type {
             "image_url" | "input_image" | "image" => self.attachment(part, "image/*", origin),
             "input_audio" => self.attachment(part, "audio/*", origin),
             "file" | "input_file" | "document" => self.attachment(part, "*/*", origin),
-            "refusal" => self.everything(part, FieldKind::Refusal, origin),
+            "refusal" => {
+                self.everything(part, FieldKind::Refusal, origin);
+                self.piece(list, part, FieldKind::Refusal, from);
+            }
             "reasoning" | "thinking" | "redacted_thinking" => {
-                self.everything(part, FieldKind::Reasoning, origin);
+                self.holder(part, &["summary", "content"], FieldKind::Reasoning, origin);
+                self.piece(list, part, FieldKind::Reasoning, from);
             }
             "tool_use" => self.everything(part, FieldKind::ToolArguments, Origin::Assistant),
-            "tool_result" => self.everything(part, FieldKind::ToolResult, Origin::Data),
-            _ => self.everything(part, kind, origin),
+            "tool_result" => self.holder(part, &["content"], FieldKind::ToolResult, Origin::Data),
+            _ => {
+                self.everything(part, kind, origin);
+                self.piece(list, part, kind, from);
+            }
         }
     }
 
@@ -132,6 +140,6 @@ impl Walker<'_> {
 
     /// Text that is expected to come back for the most part: a file, say.
     fn prediction(&mut self, value: NodeId) {
-        self.everything(value, FieldKind::Content, Origin::Data);
+        self.holder(value, &["content"], FieldKind::Content, Origin::Data);
     }
 }

@@ -10,6 +10,7 @@ mod attachments;
 mod bodies;
 mod chat;
 mod error;
+mod pieces;
 mod place;
 mod responses;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::{borrow::Cow, fmt};
 
 pub use attachments::Attachment;
 pub use error::{RequestError, RequestErrorKind};
+pub(crate) use pieces::Piece;
 pub use place::Place;
 pub use tools::Tool;
 
@@ -105,11 +107,41 @@ pub struct TokenLimit {
     pub value: Option<u64>,
     /// Whether it stands at the top of the body, where an edit may change it.
     pub top_level: bool,
+    /// Another spelling or a part of the answer (`thinking.budget_tokens`): judged like the others, but no bound that
+    /// the gateway relies on.
+    pub is_other: bool,
 }
 
 /// The parameters that bound output tokens, on any endpoint.
 pub(crate) const TOKEN_PARAMETERS: [&str; 4] =
     ["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"];
+
+/// What vendors behind Databricks call a bound of output tokens, or of a part of them.
+const OTHER_TOKEN_PARAMETERS: [&str; 13] = [
+    "maxTokens",
+    "maxCompletionTokens",
+    "maxOutputTokens",
+    "maxNewTokens",
+    "maxTokensToSample",
+    "maxTokenCount",
+    "maxGenLen",
+    "numPredict",
+    "budgetTokens",
+    "thinkingBudget",
+    "maxThinkingTokens",
+    "reasoningTokens",
+    "maxReasoningTokens",
+];
+
+/// The parameter of that name, however it is spelled (`max_gen_len`).
+fn other_token_parameter(name: &str) -> Option<&'static str> {
+    OTHER_TOKEN_PARAMETERS.into_iter().find(|parameter| {
+        let letters = name.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
+        letters
+            .map(|byte| byte.to_ascii_lowercase())
+            .eq(parameter.bytes().map(|byte| byte.to_ascii_lowercase()))
+    })
+}
 
 /// A parsed request. Its debug form tells sizes, never a text.
 #[derive(Clone)]
@@ -119,6 +151,7 @@ pub struct Request<'b> {
     model: Cow<'b, str>,
     model_node: NodeId,
     fields: Vec<Field<'b>>,
+    pieces: Vec<Piece>,
     attachments: Vec<Attachment<'b>>,
     token_ids: Option<NodeId>,
     tools: Vec<Tool<'b>>,

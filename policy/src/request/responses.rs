@@ -49,18 +49,20 @@ impl Walker<'_> {
         }
         let items: Vec<_> = self.document.items(value).collect();
         for (index, item) in items.into_iter().enumerate() {
-            self.item(item, index, kind, origin)?;
+            self.item(value, item, index, kind, origin)?;
         }
         Ok(())
     }
 
     fn item(
         &mut self,
+        list: NodeId,
         item: NodeId,
         index: usize,
         kind: FieldKind,
         origin: Origin,
     ) -> Result<(), RequestError> {
+        let from = self.fields.len();
         match self.document.kind(item) {
             Kind::Object => {}
             Kind::Number => {
@@ -69,6 +71,7 @@ impl Walker<'_> {
             }
             _ => {
                 self.everything(item, kind, origin);
+                self.piece(list, item, kind, from);
                 return Ok(());
             }
         }
@@ -79,7 +82,9 @@ impl Walker<'_> {
             "" if self.document.get(item, "role").is_some() => {
                 return self.message(item, || format!("input[{index}]"));
             }
-            "reasoning" => self.everything(item, FieldKind::Reasoning, Origin::Assistant),
+            "reasoning" => {
+                self.holder(item, &["summary", "content"], FieldKind::Reasoning, Origin::Assistant);
+            }
             "image_generation_call" => self.generated_image(item),
             other if other.ends_with("_output") => self.call_output(item),
             other if other.ends_with("_call") => self.calls(item),
@@ -90,7 +95,10 @@ impl Walker<'_> {
                 }
                 self.everything(item, FieldKind::ToolDefinition, Origin::Data);
             }
-            _ => self.everything(item, FieldKind::Unknown, Origin::Data),
+            _ => {
+                self.everything(item, FieldKind::Unknown, Origin::Data);
+                self.piece(list, item, kind, from);
+            }
         }
         Ok(())
     }

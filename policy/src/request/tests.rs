@@ -53,6 +53,7 @@ fn tools_that_are_no_list_of_objects_are_refused() {
         (r#""functions":{"name":"f"}"#, "functions"),
         (r#""tools":[{"type":"function","function":{"name":"f"}},"g"]"#, "tools[1]"),
         (r#""extra_params":{"tools":{"name":"f"}}"#, "extra_params.tools"),
+        (r#""tools":[{"type":"namespace","tools":{"name":"f"}}]"#, "tools[0].tools"),
     ] {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{member}}}"#);
         let error = parse(Endpoint::ChatCompletions, &body).unwrap_err();

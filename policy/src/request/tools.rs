@@ -25,23 +25,34 @@ impl fmt::Debug for Tool<'_> {
     }
 }
 
+/// Where a tool that is a name for several has them.
+const CONTAINED: [&str; 4] = ["tools", "functions", "function_declarations", "functionDeclarations"];
+
 impl<'b> Walker<'b> {
     /// Notes the tools of a `tools` or `functions` list. Anything but a list of objects is refused: what one reader
-    /// takes for a tool must not pass another as none.
+    /// takes for a tool must not pass another as none. Tools within a tool (a namespace) are noted like others.
     pub(super) fn note_tools(&mut self, list: NodeId, param: &str) -> Result<(), RequestError> {
         match self.document.kind(list) {
             Kind::Null => return Ok(()),
             Kind::Array => {}
             _ => return Err(wrong_type(param, "a list")),
         }
-        let mut noted = Vec::new();
+        let (mut noted, mut within) = (Vec::new(), Vec::new());
         for (at, tool) in self.document.items(list).enumerate() {
             if self.document.kind(tool) != Kind::Object {
                 return Err(wrong_type(format!("{param}[{at}]"), "an object"));
             }
             noted.extend(self.tool_names(tool).into_iter().map(|name| Tool { name, node: tool }));
+            for key in CONTAINED {
+                if let Some(inner) = self.document.get(tool, key) {
+                    within.push((inner, format!("{param}[{at}].{key}")));
+                }
+            }
         }
         self.tools.extend(noted);
+        for (inner, param) in within {
+            self.note_tools(inner, &param)?;
+        }
         Ok(())
     }
 
@@ -59,7 +70,12 @@ impl<'b> Walker<'b> {
             Some("mcp") => {
                 names.push(Cow::Owned(format!("mcp:{}", text(tool, "server_label").unwrap_or_default())));
             }
-            Some(_) => names.extend(kind),
+            Some(_) => {
+                names.extend(kind);
+                if CONTAINED.iter().any(|key| self.document.get(tool, key).is_some()) {
+                    names.extend(text(tool, "name"));
+                }
+            }
         }
         if names.is_empty() {
             names.push(Cow::default());

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Attachment, Field, FieldKind, Request, RequestError, RequestErrorKind, TOKEN_PARAMETERS, TokenLimit,
-    Tool, vocabulary,
+    Attachment, Field, FieldKind, Piece, Request, RequestError, RequestErrorKind, TOKEN_PARAMETERS,
+    TokenLimit, Tool, other_token_parameter, pieces, vocabulary,
 };
 use crate::{
     detect::Origin,
@@ -15,6 +15,7 @@ use crate::{
 pub(super) struct Walker<'b> {
     pub(super) document: Document<'b>,
     pub(super) fields: Vec<Field<'b>>,
+    pub(super) pieces: Vec<Piece>,
     pub(super) attachments: Vec<Attachment<'b>>,
     pub(super) token_ids: Option<NodeId>,
     pub(super) tools: Vec<Tool<'b>>,
@@ -37,6 +38,7 @@ pub(super) fn walk(endpoint: Endpoint, document: Document<'_>) -> Result<Request
     let mut walker = Walker {
         fields: Vec::with_capacity(16),
         document,
+        pieces: Vec::new(),
         attachments: Vec::new(),
         token_ids: None,
         tools: Vec::new(),
@@ -60,6 +62,7 @@ pub(super) fn walk(endpoint: Endpoint, document: Document<'_>) -> Result<Request
         model_node,
         document: walker.document,
         fields: walker.fields,
+        pieces: pieces::sorted(walker.pieces),
         attachments: walker.attachments,
         token_ids: walker.token_ids,
         tools: walker.tools,
@@ -174,6 +177,7 @@ impl Walker<'_> {
                 while let Some((inner, inner_value)) = members.member(&self.document) {
                     self.passed_on(inner, inner_value)?;
                 }
+                self.other_token_limits(value, None);
                 self.everything(value, FieldKind::Metadata, Origin::Other);
             }
             other => {
@@ -184,8 +188,13 @@ impl Walker<'_> {
                         node: value,
                         value: number,
                         top_level: true,
+                        is_other: false,
                     });
                 } else {
+                    // The application's own.
+                    if other != "custom_inputs" {
+                        self.other_token_limits(value, Some(key));
+                    }
                     self.visit(key, FieldKind::Key, Origin::Other);
                     self.everything(value, FieldKind::Unknown, Origin::Other);
                 }
@@ -216,8 +225,33 @@ impl Walker<'_> {
             node: value,
             value: Some(number),
             top_level: false,
+            is_other: false,
         });
         Ok(())
+    }
+
+    /// Notes what bounds output tokens under other names, in `value` or (`own`) as it. Anything but a positive number
+    /// bounds nothing: a vendor's `-1` leaves it to the model.
+    fn other_token_limits(&mut self, value: NodeId, own: Option<NodeId>) {
+        for node in self.document.subtree(value) {
+            let number = match self.document.kind(node) {
+                Kind::Number => Cow::Borrowed(self.document.raw(node)),
+                Kind::String => self.document.decoded(node),
+                _ => continue,
+            };
+            let key = if node == value { own } else { self.document.key(node) };
+            let Some(name) = key.map(|key| self.document.decoded(key)) else { continue };
+            // Directly in `extra_params` these are noted already.
+            let known = TOKEN_PARAMETERS.contains(&&*name);
+            if known && own.is_none() && self.document.parent(node) == Some(value) {
+                continue;
+            }
+            let Some(name) = other_token_parameter(&name) else { continue };
+            if let Some(number) = whole_number(&number) {
+                let value = Some(number);
+                self.token_limits.push(TokenLimit { name, node, value, top_level: false, is_other: true });
+            }
+        }
     }
 
     /// A number, or a text that holds one: what is passed on is often written so.
@@ -275,6 +309,22 @@ impl Walker<'_> {
             _ => Err(wrong_type(param, "a positive integer")),
         }
     }
+}
+
+/// A positive number, whole or not, in the text of a number; the next whole one.
+fn whole_number(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let whole = text.parse::<u64>().ok().or_else(|| {
+        let number = text.parse::<f64>().ok()?.ceil();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the cast saturates, and what is negative is left out below"
+        )]
+        let whole = number as u64;
+        Some(whole)
+    });
+    whole.filter(|number| *number > 0)
 }
 
 pub(super) fn wrong_type(param: impl Into<String>, expected: &'static str) -> RequestError {

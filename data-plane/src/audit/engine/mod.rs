@@ -58,6 +58,16 @@ pub(crate) struct Engine<F: Fs> {
     since_checkpoint: u64,
     checkpoint_us: i64,
     chained_drops: [u64; DROP_REASONS.len()],
+    room: Room,
+}
+
+/// Whether it is worth waiting for room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// As far as is known there is some, or there will be.
+    Seen,
+    /// Somebody has waited for it in vain, and no request has been admitted since.
+    Gone,
 }
 
 /// A frame in the buffer.
@@ -265,6 +275,8 @@ impl<F: Fs> Engine<F> {
         let Some(id) = staged.id else { return };
         match staged.kind {
             Kind::Opened => {
+                // Whatever else there may be needs no more room than the beginning of a request does.
+                self.room = Room::Seen;
                 let segment = self.current.as_ref().map_or(0, |current| current.header.segment);
                 let place = OpenRequest { id, segment, epoch: self.chain.epoch, sequence };
                 self.open.insert(id, place);
@@ -319,6 +331,17 @@ impl<F: Fs> Engine<F> {
     pub(crate) fn give_room(&mut self, entry: &Entry) -> bool {
         let was_opened = entry.id.is_some_and(|id| self.open.contains_key(&id));
         Class::of(entry.kind, was_opened) != Class::Admission && self.held.give(&*self.fs)
+    }
+
+    /// Somebody's wait for room is over. Until a request is admitted again, nobody else's needs to begin: each append
+    /// is still tried, so that room is seen at once.
+    pub(crate) fn gave_up(&mut self) {
+        self.room = Room::Gone;
+    }
+
+    /// Whether an append that finds no room may wait for it.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.room == Room::Seen
     }
 
     fn export(&self) {

@@ -52,7 +52,7 @@ enum Event {
 /// Reads what a start must know, sets damaged files aside and cuts torn tails off.
 pub(crate) fn recover<F: Fs>(fs: &F) -> Result<Found, OpenError> {
     let mut found = Found { head: read_head(fs), ..Found::default() };
-    let files = fs.list().map_err(OpenError::io("."))?;
+    let files = fs.list().map_err(OpenError::Dir)?;
     for (name, bytes) in files {
         let Some(name) = SegmentName::parse(&name) else { continue };
         let header = fs

@@ -12,7 +12,7 @@ use kt_audit::value::{Digest, Label};
 
 use super::recover::{Found, maybe_unsynced, recover};
 use super::space::{Class, Held, Space};
-use super::{Engine, Results, sync};
+use super::{Engine, Results, Room, sync};
 use crate::audit::fs::Fs;
 use crate::audit::handle::{AppendError, Entry};
 use crate::audit::metrics::{AuditMetrics, DROP_REASONS, add};
@@ -48,7 +48,7 @@ impl<F: Fs> Engine<F> {
         let ordinal = found.ordinal.saturating_add(1);
         add(&metrics.damage, found.damage.len() as u64);
         add(&metrics.interrupted, found.open.len() as u64);
-        let used = (fs.list().map_err(OpenError::io("."))?.iter())
+        let used = (fs.list().map_err(OpenError::Dir)?.iter())
             .filter(|(name, _)| name != layout::LOCK && name != layout::RESERVE)
             .map(|(_, bytes)| *bytes)
             .sum();
@@ -79,6 +79,7 @@ impl<F: Fs> Engine<F> {
             cuts: found.cuts,
             since_checkpoint: 0,
             checkpoint_us: now_us,
+            room: Room::Seen,
             chained_drops: [0; DROP_REASONS.len()],
         };
         // Not taken yet is no failure of the start: each append tries again.

@@ -43,6 +43,19 @@ async fn a_directory_has_one_writer_at_a_time() {
     open(dir.path(), &Settings::default()).unwrap();
 }
 
+#[test]
+fn why_a_directory_cannot_be_opened_leaves_its_path_to_the_caller() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = open(&file, &Settings::default()).unwrap_err();
+    assert!(matches!(error, OpenError::Dir(_)), "{error:?}");
+    let lock = dir.path().join(layout::LOCK);
+    std::fs::create_dir(&lock).unwrap();
+    let error = open(dir.path(), &Settings::default()).unwrap_err();
+    assert_eq!(error.to_string(), format!("its file `{}` can't be used", layout::LOCK));
+}
+
 #[tokio::test]
 async fn a_request_left_open_is_closed_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -163,6 +176,44 @@ async fn a_full_directory_refuses_by_type_after_a_bounded_wait() {
     let report = AuditDir::open(dir.path()).unwrap().verify(None, &[]).unwrap();
     assert_eq!(report.breaks, []);
     assert_eq!(report.dropped.values().sum::<u64>(), 1, "the drop is told in the chain");
+}
+
+#[tokio::test]
+async fn a_log_that_is_known_to_be_full_refuses_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        max_bytes: 800 << 10,
+        reserve_bytes: 64 << 10,
+        full_wait: Duration::from_hours(1),
+        ..Settings::default()
+    };
+    let (handle, log) = open(dir.path(), &settings).unwrap();
+    let full = async {
+        let mut id = 0;
+        loop {
+            // An admission that gets through shows that there is room; this is the wait that another had in vain.
+            handle.give_up();
+            id += 1;
+            if let Err(error) = handle.append(opened(id), Durability::Block, None).await {
+                return (id, error);
+            }
+        }
+    };
+    let (refused, error) = tokio::time::timeout(LIMIT, full).await.expect("no wait of an hour");
+    assert!(matches!(error, AppendError::Full));
+    let refusals = async {
+        // The end of the refused request has the reserve; when that is used up too, it waits no more than the rest.
+        let mut id = refused;
+        while handle.append(closed(id), Durability::Block, None).await.is_ok() {
+            id += 1_000_000;
+        }
+        for durability in [Durability::Block, Durability::Sync] {
+            let error = handle.append(opened(refused), durability, None).await.unwrap_err();
+            assert!(matches!(error, AppendError::Full));
+        }
+    };
+    tokio::time::timeout(LIMIT, refusals).await.expect("no wait of an hour");
+    log.close(LIMIT).await.unwrap();
 }
 
 #[tokio::test]

@@ -231,6 +231,35 @@ pub(super) fn is_stand_in(value: &[u8]) -> bool {
         || is_monotonous(value)
 }
 
+/// Whether a value of a known format and its full length only shows that a secret would stand there: crossed out, a
+/// template, words like `example`, or one or two characters over and over. Counting is none of these: who has a
+/// token's prefix and length right and means a stand-in can cross it out.
+pub(super) fn is_mask(value: &[u8]) -> bool {
+    STAND_INS.iter().any(|word| holds(value, word))
+        || is_template(value)
+        || is_crossed_out(value)
+        || distinct(value) < 3
+}
+
+fn is_crossed_out(value: &[u8]) -> bool {
+    value.windows(4).any(|four| matches!(four, b"xxxx" | b"XXXX"))
+}
+
+/// How many different bytes occur.
+fn distinct(value: &[u8]) -> u32 {
+    value
+        .iter()
+        .fold([0_u128; 2], |mut seen, &byte| {
+            if let Some(half) = seen.get_mut(usize::from(byte >> 7)) {
+                *half |= 1 << (byte & 127);
+            }
+            seen
+        })
+        .iter()
+        .map(|half| half.count_ones())
+        .sum()
+}
+
 /// `<…>`, `${…}`, `{{…}}`, `%(…)s`, `$NAME`, `…`, `***`
 fn is_template(value: &[u8]) -> bool {
     let first = at(value, 0);
@@ -258,19 +287,8 @@ fn is_monotonous(value: &[u8]) -> bool {
         longest_same = longest_same.max(same);
         longest_rising = longest_rising.max(rising);
     }
-    let crosses = value.windows(4).any(|four| matches!(four, b"xxxx" | b"XXXX"));
-    let distinct = value
-        .iter()
-        .fold([0_u128; 2], |mut seen, &byte| {
-            if let Some(half) = seen.get_mut(usize::from(byte >> 7)) {
-                *half |= 1 << (byte & 127);
-            }
-            seen
-        })
-        .iter()
-        .map(|half| half.count_ones())
-        .sum::<u32>();
-    crosses
+    let distinct = distinct(value);
+    is_crossed_out(value)
         || longest_same >= 6
         || (longest_rising >= 8 && longest_rising * 4 >= value.len())
         || (value.len() >= 16 && distinct < 6)

@@ -2,7 +2,7 @@
 
 use super::{
     builtin::Builtin,
-    chars::{Set, at, entropy, is_random, run},
+    chars::{Set, at, entropy, is_mask, run},
     scan::View,
 };
 
@@ -20,8 +20,8 @@ pub(super) enum Part {
 /// What must hold beyond the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
-    /// Looks random and is no stand-in.
-    Random,
+    /// Is no mask.
+    Form,
     /// Also has upper and lower case letters.
     Cases,
 }
@@ -37,7 +37,7 @@ pub(super) struct Shape {
 }
 
 const fn shape(kind: Builtin, text: &'static str, parts: &'static [Part]) -> Shape {
-    Shape { kind, text, parts, check: Check::Random }
+    Shape { kind, text, parts, check: Check::Form }
 }
 
 const fn cased(kind: Builtin, text: &'static str, parts: &'static [Part]) -> Shape {
@@ -186,9 +186,9 @@ impl Shape {
             return None;
         }
         let value = bytes.get(body..end)?;
-        let passes = is_random(value)
+        let passes = !is_mask(value)
             && match self.check {
-                Check::Random => true,
+                Check::Form => true,
                 // Three bits and a half: words in camel case stay below or lack the digits and capitals.
                 Check::Cases => {
                     let upper = value.iter().filter(|b| b.is_ascii_uppercase()).count();

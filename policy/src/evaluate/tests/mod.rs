@@ -3,6 +3,7 @@
 mod chain;
 mod coverage;
 mod edits;
+mod joined;
 mod nested;
 mod rbac;
 mod routing;

@@ -26,6 +26,58 @@ fn sent_for(pack: &CompiledPack, model: &str, more: &str, roles: &[&str]) -> Str
 }
 
 #[test]
+fn token_bounds_under_other_names_are_judged_and_do_not_stand_for_a_bound() {
+    let analyst = RbacRole { max_tokens_per_request: Some(200), ..models(&["70b"]) };
+    let pack = guarded(rbac(&[("analyst", analyst)]));
+    let exceeded = Some((403, "max_tokens_exceeded"));
+    for more in [
+        r#","extra_params":{"maxOutputTokens":201}"#,
+        r#","extra_params":{"max_gen_len":"4096"}"#,
+        r#","extra_params":{"generationConfig":{"maxOutputTokens":2e2,"thinkingConfig":{"thinkingBudget":201}}}"#,
+        r#","extra_params":{"thinking":{"type":"enabled","budget_tokens":1024}}"#,
+        r#","thinking":{"type":"enabled","budget_tokens":1024},"max_tokens":100"#,
+        r#","reasoning":{"max_tokens":200.5}"#,
+        r#","maxTokens":201"#,
+    ] {
+        assert_eq!(refusal(&pack, "70b", more, &["analyst"]), exceeded, "{more}");
+    }
+    for more in [
+        r#","extra_params":{"maxOutputTokens":200,"thinkingBudget":-1}"#,
+        r#","thinking":{"type":"enabled","budget_tokens":200}"#,
+        r#","custom_inputs":{"max_tokens":4096}"#,
+    ] {
+        assert_eq!(refusal(&pack, "70b", more, &["analyst"]), None, "{more}");
+        let body = body("70b", more);
+        let judgement = chat(&pack, &body, &caller(&["analyst"]));
+        let sent = sent(&pack, &judgement, &body);
+        assert!(sent.starts_with(r#"{"max_tokens":200,"#), "the answer is bounded all the same: {sent}");
+    }
+    let thinking = body("70b", r#","thinking":{"budget_tokens":1024}"#);
+    let refused = chat(&pack, &thinking, &caller(&["analyst"])).refusal.expect("refused");
+    assert_eq!(refused.param.as_deref(), Some("thinking.budget_tokens"));
+}
+
+#[test]
+fn tools_within_a_tool_are_judged_by_their_names() {
+    let careful =
+        RbacRole { denied_tools: vec!["*_secret".to_owned(), "crm".to_owned()], ..models(&["70b"]) };
+    let pack = guarded(rbac(&[("r", careful)]));
+    let denied = Some((403, "tool_not_allowed"));
+    for more in [
+        r#","tools":[{"type":"namespace","name":"a","tools":[{"type":"function","name":"read_secret"}]}]"#,
+        r#","tools":[{"type":"namespace","name":"a","tools":[{"type":"namespace","tools":[{"function":{"name":"read_secret"}}]}]}]"#,
+        r#","tools":[{"functionDeclarations":[{"name":"read_secret"}]}]"#,
+        r#","tools":[{"type":"namespace","name":"crm","tools":[]}]"#,
+        r#","extra_params":{"tools":[{"functions":[{"name":"read_secret"}]}]}"#,
+    ] {
+        assert_eq!(refusal(&pack, "70b", more, &["r"]), denied, "{more}");
+    }
+    let fine =
+        r#","tools":[{"type":"namespace","name":"a","tools":[{"type":"function","name":"read_file"}]}]"#;
+    assert_eq!(refusal(&pack, "70b", fine, &["r"]), None);
+}
+
+#[test]
 fn a_caller_without_roles_is_refused_when_there_is_no_default_role() {
     let pack = guarded(rbac(&[("analyst", models(&["70b"]))]));
     assert_eq!(refusal(&pack, "70b", "", &[]), Some((403, "role_required")));

@@ -133,6 +133,20 @@ fn a_full_disk_refuses_by_type_and_recovers() {
 }
 
 #[test]
+fn only_an_admitted_request_shows_that_waiting_for_room_helps_again() {
+    let disk = Disk::default();
+    let mut engine = start(&disk, settings(), 1, NOW);
+    put(&mut engine, opened(1), NOW).unwrap();
+    assert!(engine.may_wait());
+    engine.gave_up();
+    put(&mut engine, closed(1), NOW).unwrap();
+    put(&mut engine, closed(2), NOW).unwrap();
+    assert!(!engine.may_wait(), "ends and refusals have room of their own");
+    put(&mut engine, opened(3), NOW).unwrap();
+    assert!(engine.may_wait());
+}
+
+#[test]
 fn what_is_held_on_the_disk_goes_to_refusals_and_ends_only() {
     let disk = Disk::default();
     let mut engine = start(&disk, Settings { reserve_bytes: 1 << 20, ..settings() }, 1, NOW);

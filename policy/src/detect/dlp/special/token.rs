@@ -5,7 +5,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use super::{
     super::{
         builtin::Builtin,
-        chars::{Set, at, before, classes, entropy, is_random, is_stand_in, run},
+        chars::{Set, at, before, classes, entropy, is_mask, is_random, is_stand_in, run},
         scan::{Found, View},
         views::{MAX_DEPTH, decoded_at},
     },
@@ -19,7 +19,7 @@ pub(super) fn aws_access_key(view: &View<'_>, start: usize, after: usize, out: &
     let upper = bytes.get(start..after).is_some_and(|id| id.iter().all(u8::is_ascii_uppercase));
     let Some(value) = bytes.get(after..end) else { return };
     let closed = view.closes(end);
-    if !upper || value.len() != 16 || !view.opens(start) || !closed || !is_random(value) {
+    if !upper || value.len() != 16 || !view.opens(start) || !closed || is_mask(value) {
         return;
     }
     out(found(Builtin::AwsAccessKeyId, start, end));
@@ -122,7 +122,7 @@ pub(super) fn slack(view: &View<'_>, start: usize, _: usize, out: &mut dyn FnMut
         && groups.len() <= 5
         && last.len() >= 18;
     let versioned = (outer || prefix == b"xapp" || prefix == b"xoxe") && digits(first) && last.len() >= 40;
-    if (numbered || versioned) && is_random(last) && view.closes(end) {
+    if (numbered || versioned) && !is_mask(last) && view.closes(end) {
         out(found(Builtin::SlackToken, start, end));
     }
 }
@@ -151,7 +151,7 @@ fn sk_kind(body: &[u8]) -> Option<Builtin> {
             && purpose.iter().all(u8::is_ascii_alphanumeric)
             && purpose.iter().rev().take(2).all(u8::is_ascii_digit);
         let formed = (81..=121).contains(&secret.len()) && secret.ends_with(b"AA");
-        return (named && formed && is_random(secret)).then_some(Builtin::AnthropicKey);
+        return (named && formed && !is_mask(secret)).then_some(Builtin::AnthropicKey);
     }
     // Keys of OpenAI hold its name in base64.
     let marked = body.windows(8).any(|part| part == b"T3BlbkFJ");
@@ -159,7 +159,7 @@ fn sk_kind(body: &[u8]) -> Option<Builtin> {
     let long = body.len() == 48 && body.iter().all(u8::is_ascii_alphanumeric);
     let formed =
         (marked && body.len() >= 40) || (purposed && body.len() >= 45) || (long && classes(body) == 3);
-    (formed && entropy(body) >= 900 && !is_stand_in(body)).then_some(Builtin::OpenaiKey)
+    (formed && entropy(body) >= 900 && !is_mask(body)).then_some(Builtin::OpenaiKey)
 }
 
 pub(super) fn telegram(view: &View<'_>, colon: usize, after: usize, out: &mut dyn FnMut(Found)) {

@@ -219,6 +219,22 @@ fn near_misses_and_stand_ins_are_left_alone() {
     }
 }
 
+#[test]
+fn a_token_of_full_length_is_found_also_where_it_counts() {
+    let scanner = all();
+    for (kind, token) in [
+        ("DATABRICKS_TOKEN", "dapi0123456789abcdef0123456789abcdef"),
+        ("DATABRICKS_TOKEN", "dapi12345678901234567890123456789012-3"),
+        ("DATABRICKS_TOKEN", "dapideadbeefdeadbeefdeadbeefdeadbeef"),
+        ("GITHUB_TOKEN", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"),
+        ("AWS_ACCESS_KEY_ID", "AKIA1234567890ABCDEF"),
+    ] {
+        let text = format!("export TOKEN={token}");
+        let hits = found(&scanner, &text);
+        assert!(hits.contains(&(kind.to_owned(), token)), "{hits:?} in {text:?}");
+    }
+}
+
 const HARMLESS: &[&str] = &[
     "password: ********",
     "password = getpass()",
@@ -242,7 +258,9 @@ const HARMLESS: &[&str] = &[
     "The secret: always write tests first!",
     "What is the difference between an access key and a secret key in AWS?",
     "Set DATABRICKS_TOKEN to dapi... and restart.",
-    "dapi0123456789abcdef0123456789abcdef",
+    "dapi00000000000000000000000000000000 or dapixxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "ghp_EXAMPLEexampleEXAMPLEexample0123456789, ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "AKIAIOSFODNN7EXAMPLE",
     "postgres://user:password@localhost:5432/db",
     "postgres://${USER}:${PASS}@${HOST}/db",
     "mysql://root:<password>@host/db",
