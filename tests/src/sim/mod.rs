@@ -195,7 +195,7 @@ impl Fleet {
             let began_us = jiff::Timestamp::now().as_microsecond();
             let (generation, began) = person.assign(pack).await?;
             told(&Published { pack: name, generation, began_us });
-            self.applied(generation, Duration::from_secs(60)).await?;
+            self.applied(generation, Duration::from_mins(1)).await?;
             if let Some((first, last)) = self.board.assignments.span(generation) {
                 firsts.push(millis(first - began));
                 lasts.push(millis(last - began));
@@ -216,7 +216,7 @@ impl Fleet {
         let mut firsts = Vec::with_capacity(count);
         for _ in 0..count {
             let (generation, began) = person.change_keys().await?;
-            let within = Duration::from_secs(60);
+            let within = Duration::from_mins(1);
             self.wait(within, "applied it", || self.board.key_sets.count(generation)).await?;
             if let Some((first, last)) = self.board.key_sets.span(generation) {
                 firsts.push(millis(first - began));
