@@ -10,7 +10,8 @@ help:            ## this list
 
 demo:            ## the main job on one machine; KEEP=1 stays up
 	@scripts/setup.sh demo
-	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bin kt --bin kt-fake-databricks
+	@# Without the client of etcd: the demo's control plane keeps its packs in the embedded store.
+	@$(CARGO) build --quiet --profile demo --no-default-features -p kt -p kt-tests --bin kt --bin kt-fake-databricks
 	@KEEP=$(KEEP) $(PYTHON) scripts/demo --bin-dir target/demo
 
 test:            ## every test, with nextest where it is installed
@@ -30,6 +31,7 @@ fmt:             ## formats the code
 	$(CARGO) fmt --all
 
 build:           ## the release binary, target/release/kt
+	@scripts/setup.sh build
 	$(CARGO) build --release -p kt
 	@echo "built target/release/kt"
 
@@ -44,10 +46,11 @@ bench-push:      ## from publish to enforced, on simulated and real gateways
 	@$(PYTHON) scripts/bench_push.py --bin-dir target/demo
 
 kill9:           ## kill -9 under load: completed requests against stored records
+	@scripts/setup.sh build
 	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
 	@$(PYTHON) scripts/kill9.py --bin-dir target/demo
 
 transcript:      ## refreshes the demo's transcript in README.md
 	@scripts/setup.sh demo
-	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bin kt --bin kt-fake-databricks
+	@$(CARGO) build --quiet --profile demo --no-default-features -p kt -p kt-tests --bin kt --bin kt-fake-databricks
 	@$(PYTHON) scripts/demo --bin-dir target/demo --update-readme README.md

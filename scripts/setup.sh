@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs what a make target needs and the machine lacks: with apt where this user may, otherwise it says exactly
-# what to install and stops. Usage: scripts/setup.sh demo|test|lint|bench
+# what to install and stops. Usage: scripts/setup.sh build|demo|test|lint|bench
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-goal=${1:?usage: scripts/setup.sh demo|test|lint|bench}
+goal=${1:?usage: scripts/setup.sh build|demo|test|lint|bench}
 venv=.venv
 missing=()
 
@@ -22,8 +22,13 @@ need python3 python3
 if [ "$goal" = test ] || [ "$goal" = lint ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
+if [ "$goal" = demo ]; then
+    # Debian keeps it in /usr/sbin, which is not on everyone's PATH.
+    [ -x /usr/sbin/haproxy ] || need haproxy haproxy
+fi
 if [ "$goal" = bench ]; then
     need nginx nginx-light
+    need etcd etcd-server
 fi
 if [ "$goal" = test ]; then
     # Real clusters for the tests of the etcd store.
@@ -45,7 +50,7 @@ may_install() {
     command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]
 }
 protox=.tools/bin/protox
-if ! protoc_works "${PROTOC:-protoc}" && ! { [ -f .cargo/config.toml ] && [ -x $protox ]; }; then
+if [ "$goal" != demo ] && ! protoc_works "${PROTOC:-protoc}" && ! { [ -f .cargo/config.toml ] && [ -x $protox ]; }; then
     if may_install; then
         missing+=(protobuf-compiler libprotobuf-dev)
     else
@@ -79,9 +84,9 @@ python_packages() {
 case "$goal" in
     test) python_packages test ;;
     lint) python_packages lint ;;
-    demo | bench) ;;
+    build | demo | bench) ;;
     *)
-        echo "setup: \`$goal\` is not a goal; use demo, test, lint or bench" >&2
+        echo "setup: \`$goal\` is not a goal; use build, demo, test, lint or bench" >&2
         exit 2
         ;;
 esac

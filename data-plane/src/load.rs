@@ -56,8 +56,16 @@ pub(crate) fn load(bytes: &[u8], options: &BindOptions, models: &ModelTable) -> 
     if !pack.enabled {
         return Err(Refused::Disabled { pack: pack.id.to_string() });
     }
-    let binding =
-        bind(&pack, &options.into(), &|name: &str| std::env::var(name).ok()).map_err(Refused::Findings)?;
+    // Binding knows paths only; the source says where they are.
+    let placed = |mut findings: Vec<Diagnostic>| {
+        for finding in &mut findings {
+            finding.span = finding
+                .span
+                .or_else(|| checked.parsed.as_ref().and_then(|parsed| parsed.source_map.span(&finding.path)));
+        }
+        Refused::Findings(findings)
+    };
+    let binding = bind(&pack, &options.into(), &|name: &str| std::env::var(name).ok()).map_err(placed)?;
     let targets = binding
         .targets
         .into_iter()

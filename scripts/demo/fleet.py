@@ -54,6 +54,7 @@ class Fleet(Processes):
         # The file of deploy/ with the addresses of this machine, less the part for several control planes.
         text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text().partition("# gRPC passes")[0]
         text = re.sub(r"(?m)^    server .*\n", "", text).replace("bind :41002", f"bind 127.0.0.1:{self.port}")
+        text = text.replace("maxconn 20000", "maxconn 1000").rstrip() + "\n"
         text += "".join(f"    server {name} 127.0.0.1:{port} check\n" for name, port in self.ports.items())
         config = self.work / "haproxy.cfg"
         config.write_text(text)
@@ -94,10 +95,11 @@ class Fleet(Processes):
             say(f"     {line}")
 
     def people_run(self, *arguments, expect=0, shown=True, stdin=None):
+        """Runs `kt` as a person and shows what it prints; what it says on the side is in the answer."""
         out, err = self.kt(*arguments, expect=expect, environment=self.people, stdin=stdin)
         if shown:
-            words = " ".join(str(argument) for argument in arguments)
-            self.show("kt " + words.replace(str(self.work) + "/", ""), (out + err).replace(str(self.work) + "/", ""))
+            words = " ".join(f'"{word}"' if " " in str(word) else str(word) for word in arguments)
+            self.show("kt " + words.replace(str(self.work) + "/", ""), out.replace(str(self.work) + "/", ""))
         return out, err
 
     def pack(self, version, change=lambda text: text):
@@ -144,7 +146,7 @@ class Fleet(Processes):
 
         say.step(3, "publish 1.1.0 with a stricter rule: the same traffic is stopped, everywhere")
         stricter = self.pack("1.1.0", lambda text: text.replace("      - name: unity-catalog-path", STRICTER + "      - name: unity-catalog-path"))
-        self.people_run("pack", "diff", self.work / "pack-1.0.0.yaml", stricter)
+        self.people_run("pack", "diff", self.work / "pack-1.0.0.yaml", stricter, expect=1)
         self.people_run("pack", "publish", stricter, "--wait", "--message", "nightjar is secret")
         replies = self.on_each_gateway("Summarise project Nightjar for the board.")
         check(all(reply.status == 409 and reply.json["error"]["rule"] == "project-nightjar"
@@ -158,7 +160,10 @@ class Fleet(Processes):
         say.step(5, "a pack with mistakes is refused before it is stored, and one that the gateways' operator forbids by name")
         bad = self.pack("1.2.0", lambda text: text.replace("regex: dapi[a-f0-9]{32}", "regex: dapi[a-f0-9{32}").replace(
             "action: redact\n    entities", "actoin: redact\n    entities"))
-        self.people_run("pack", "publish", bad, expect=1)
+        _, told = self.people_run("pack", "publish", bad, expect=1, shown=False)
+        errors = [part for part in told.split("\n\n") if part.startswith("error")]
+        self.show("kt pack publish pack-1.2.0.yaml   (the errors)", "\n".join(errors).replace(str(self.work) + "/", ""))
+        check(len(errors) == 2, "wanted both mistakes named")
         forbidden = self.pack("1.2.1", lambda text: text.replace(
             "https://{workspace}.azuredatabricks.net/serving-endpoints\n      secret_key_ref:\n        env: DATABRICKS_TOKEN\n    - id: databricks-llama-405b",
             "https://{workspace}.azuredatabricks.net/serving-endpoints\n      secret_key_ref:\n        env: HOME\n    - id: databricks-llama-405b"))

@@ -371,7 +371,7 @@ async fn real_gateways_apply_refuse_by_name_and_are_rolled_back() {
     person.write("two.yaml", &pack("1.1.0", RULE).replace("adb-1234567890123456.7", "{workspace}"));
     let mut gateways = [real_gateway(person, "gw-a"), real_gateway(person, "gw-b")];
     for gateway in &mut gateways {
-        gateway.wait_for("\n", crate::common::PATIENCE).await.unwrap();
+        gateway.wait_for("Connected to the control plane", crate::common::PATIENCE).await.unwrap();
     }
     // They take a moment to connect: until both are there, a publish would wait for fewer.
     let deadline = tokio::time::Instant::now() + crate::common::PATIENCE;
@@ -392,7 +392,7 @@ async fn real_gateways_apply_refuse_by_name_and_are_rolled_back() {
 
     let second = publish(&[&["two.yaml"], &sign[..]].concat());
     assert_eq!(second.code, 1, "{}{}", second.out, second.err);
-    for part in ["gw-a", "gw-b", "bind", "providers.targets[0].base_url", "KT0502"] {
+    for part in ["gw-a", "gw-b", "bind", "providers.targets[0].base_url", "KT0501"] {
         assert!(second.out.contains(part), "{part}: {}{}", second.out, second.err);
     }
 

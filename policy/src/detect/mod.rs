@@ -150,6 +150,13 @@ pub enum ProblemKind {
     Duplicate,
 }
 
+/// Processor time that this thread has used: what other work on the machine doesn't change.
+#[cfg(test)]
+pub(crate) fn processor_time() -> std::time::Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    std::time::Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,11 +172,4 @@ mod tests {
         let others = [PolicyKind::Rbac, PolicyKind::AuditLogger, PolicyKind::DataRoutingPolicy];
         assert!(others.into_iter().all(|kind| digest(kind).is_none()));
     }
-}
-
-/// Processor time that this thread has used: what other work on the machine doesn't change.
-#[cfg(test)]
-pub(crate) fn processor_time() -> std::time::Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    std::time::Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
 }
