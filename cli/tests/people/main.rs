@@ -14,6 +14,8 @@ mod double;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod fleet;
+#[cfg(test)]
 mod kt;
 #[cfg(test)]
 mod real;
