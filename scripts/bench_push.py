@@ -136,7 +136,9 @@ class Place:
         self.url = f"http://127.0.0.1:{self.port}"
         self.control_plane = self.start(
             [self.bin_dir / "kt", "control-plane", "run", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{admin}",
-             "--data-dir", self.work / "control-plane", *store], "control-plane")
+             "--data-dir", self.work / "control-plane", *store], "control-plane",
+            # As the unit of deploy/ has it.
+            {"MIMALLOC_ALLOW_THP": "0"})
         wait_until(lambda: answers(admin, "/readyz") == 200, "the control plane", self.control_plane)
         bootstrap = (self.work / "control-plane/bootstrap-token").read_text().strip()
         self.admin_token = self.work / "admin-token"

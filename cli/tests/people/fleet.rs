@@ -1,5 +1,5 @@
 //! The fleet of `deploy/`, adapted to the loopback: three etcd members, three control planes, three gateways, HAProxy
-//! before both. Real processes, killed with SIGKILL.
+//! before both. Real processes, killed with SIGKILL. `KT_FLEET_ROUNDS=200` makes it a longer run.
 
 use std::{
     collections::BTreeMap,
@@ -259,24 +259,27 @@ async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
     fleet.until_judged("nightjar", 200, "demo@1.0.0").await;
 
     // One of each is killed in turn, a version published while it is away, and it comes back.
-    for round in 0..3 {
+    let rounds = std::env::var("KT_FLEET_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
+    for round in 0..rounds {
         let version = format!("2.{round}.0");
+        let member = round % 3;
         fleet.person.write("pack.yaml", &pack(&version, round % 2 == 0));
         let status = if round % 2 == 0 { 409 } else { 200 };
-        fleet.kill(&format!("control-plane{}", round + 1)).await;
-        fleet.etcd.kill(round).unwrap();
+        fleet.kill(&format!("control-plane{}", member + 1)).await;
+        fleet.etcd.kill(member).unwrap();
         fleet.until(&["pack", "publish", "pack.yaml", "--message", "while some are away"]).await;
         fleet.until_judged("nightjar", status, &format!("demo@{version}")).await;
-        fleet.kill(&format!("gateway{}", round + 1)).await;
-        fleet.start_gateway(round);
-        fleet.etcd.restart(round).await.unwrap();
-        fleet.start_replica(round);
+        fleet.kill(&format!("gateway{}", member + 1)).await;
+        fleet.start_gateway(member);
+        fleet.etcd.restart(member).await.unwrap();
+        fleet.start_replica(member);
         fleet.until_judged("nightjar", status, &format!("demo@{version}")).await;
     }
 
     // None was lost, none doubled, and what each gateway shows is the head.
     let history: Value =
-        serde_json::from_str(&fleet.until(&["fleet", "history", "-o", "json"]).await).unwrap();
+        serde_json::from_str(&fleet.until(&["fleet", "history", "--limit", "1000", "-o", "json"]).await)
+            .unwrap();
     let mut seen: Vec<(u64, String)> = history
         .as_array()
         .unwrap()
@@ -284,8 +287,8 @@ async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
         .map(|one| (one["generation"].as_u64().unwrap(), one["kind"].as_str().unwrap().to_owned()))
         .collect();
     seen.reverse();
-    let wanted = ["publish", "publish", "rollback", "publish", "publish", "publish"];
-    let wanted: Vec<(u64, String)> = (1..).zip(wanted.map(str::to_owned)).collect();
+    let kinds = ["publish", "publish", "rollback"].into_iter().chain(std::iter::repeat_n("publish", rounds));
+    let wanted: Vec<(u64, String)> = (1..).zip(kinds.map(str::to_owned)).collect();
     assert_eq!(seen, wanted);
     let deadline = Instant::now() + PATIENCE;
     loop {
