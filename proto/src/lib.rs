@@ -7,6 +7,7 @@
 
 pub mod refusal;
 pub mod signed;
+mod stage;
 
 /// The services and their messages.
 #[expect(

@@ -8,7 +8,7 @@ use kt_control_plane::{ControlPlane, StartError, bootstrap::Bootstrap, settings:
 use secrecy::ExposeSecret as _;
 
 use self::options::Options;
-use super::{signals, telemetry};
+use super::{runtime, signals, telemetry};
 use crate::{
     exit::{CliError, Exit},
     output,
@@ -33,19 +33,10 @@ pub(crate) struct Args {
 
 /// Runs until SIGTERM or SIGINT, then drains.
 pub(crate) fn run(args: Args) -> Result<Exit, CliError> {
-    let options = match &args.config {
-        Some(path) => args.options.over(Options::read(path)?),
-        None => args.options,
-    };
+    let options = args.options.over_file(args.config.as_deref())?;
     telemetry::start(options.log_format(), options.log_level())?;
-    // First thing: one TLS provider for everything in the process. A second call changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let settings = options.settings()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::failure(format!("can't start the runtime: {error}")))?;
-    runtime.block_on(serve(settings))
+    let runtime = runtime::start()?;
+    runtime.block_on(serve(options.settings()?))
 }
 
 async fn serve(settings: Settings) -> Result<Exit, CliError> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kt_audit::{
     dir::{AuditDir, DirError, Entry, Filter, Names, Order},
     record::{Body, Kind, Verdict},
@@ -16,6 +16,7 @@ use kt_audit::{
 use uuid::Uuid;
 
 use self::row::Row;
+use super::when;
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, print_record, sanitize::clean, table},
@@ -62,10 +63,10 @@ struct Which {
     #[arg(long)]
     model: Option<String>,
     /// Only since then: `5m`, `1h`, `7d`, or a moment (RFC 3339).
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    #[arg(long, value_name = "WHEN", value_parser = when::past)]
     since: Option<Timestamp>,
     /// Only before then.
-    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    #[arg(long, value_name = "WHEN", value_parser = when::past)]
     until: Option<Timestamp>,
 }
 
@@ -261,44 +262,10 @@ fn filter(which: &Which) -> Filter {
     }
 }
 
-/// A moment, or a span before now.
-fn moment(written: &str) -> Result<Timestamp, String> {
-    if let Ok(moment) = written.parse() {
-        return Ok(moment);
-    }
-    let help = || "write `5m`, `1h`, `7d`, or a moment such as `2026-11-24T12:00:00Z`".to_owned();
-    let unit = written.chars().last().ok_or_else(help)?;
-    let count: i64 = written.strip_suffix(unit).and_then(|digits| digits.parse().ok()).ok_or_else(help)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(help()),
-    };
-    let span = count.checked_mul(seconds).filter(|span| *span >= 0).ok_or_else(help)?;
-    Timestamp::now().checked_sub(SignedDuration::from_secs(span)).map_err(|_| help())
-}
-
 /// A time of a record, to the millisecond.
 pub(super) fn time(microseconds: i64) -> String {
     match Timestamp::from_microsecond(microseconds) {
         Ok(time) => format!("{time:.3}"),
         Err(_) => "-".to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_are_absolute_or_before_now() {
-        assert_eq!(moment("2026-11-24T12:00:00Z").unwrap().to_string(), "2026-11-24T12:00:00Z");
-        let hour = Timestamp::now().duration_since(moment("1h").unwrap());
-        assert!((3_599..=3_601).contains(&hour.as_secs()), "{hour}");
-        for bad in ["", "h", "5x", "-5m", "soon", "99999999999999999d"] {
-            assert!(moment(bad).is_err(), "{bad}");
-        }
     }
 }

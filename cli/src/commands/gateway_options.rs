@@ -1,21 +1,18 @@
 //! The settings of a gateway as flags, environment variables and keys of a file: one struct, so that the three can't
 //! drift apart.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use kt_audit::sign::PublicKey;
 use kt_data_plane::settings::{
     AuditSettings, BindOptions, ControlSettings, FailMode, IdentitySettings, Limits, Settings, Timeouts,
 };
 use kt_proto::signed::Trust;
 use serde::Deserialize;
 
-use super::layers::{self, LogFormat};
+use super::{
+    layers::{self, LogFormat},
+    signing,
+};
 use crate::exit::CliError;
 
 /// `--fail-mode`
@@ -29,6 +26,7 @@ pub(crate) enum FailModeOption {
 }
 
 layers::options! {
+    "kt gateway run";
     /// Where callers connect. Default 0.0.0.0:41002.
     #[arg(value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr> = "KEEPTRUSTS_GATEWAY_LISTEN";
@@ -176,40 +174,13 @@ pub(crate) struct GatewayArgs {
 impl GatewayArgs {
     /// What was typed or set, over what the settings file says.
     pub(crate) fn layered(self) -> Result<Options, CliError> {
-        match &self.config {
-            Some(path) => Ok(self.options.over(Options::read(path)?)),
-            None => Ok(self.options),
-        }
+        self.options.over_file(self.config.as_deref())
     }
 }
 
 // === impl Options ===
 
 impl Options {
-    /// Reads a settings file.
-    fn read(path: &Path) -> Result<Self, CliError> {
-        let name = path.display();
-        let text = fs::read_to_string(path)
-            .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
-        Self::parse(&text).map_err(|error| {
-            CliError::usage(format!("`{name}` is not a settings file: {error}"))
-                .with_help("`kt gateway run --help` lists the settings")
-        })
-    }
-
-    /// Reads the text of a settings file. Errors are one line: without the snippet that the library would draw.
-    fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
-    }
-
-    pub(crate) fn log_format(&self) -> LogFormat {
-        self.log_format.unwrap_or_default()
-    }
-
-    pub(crate) fn log_level(&self) -> &str {
-        self.log_level.as_deref().unwrap_or("info")
-    }
-
     /// The defaults around a pack file or a control plane.
     fn defaults(&self) -> Result<Settings, CliError> {
         match (&self.policy_config, &self.control_plane) {
@@ -254,7 +225,8 @@ impl Options {
             CliError::usage("a control plane wants the token of a gateway")
                 .with_help("name its file with `--token-file FILE`; `kt gateway token create` makes one")
         })?;
-        let keys = self.trust_key.iter().map(|key| trusted(key)).collect::<Result<Vec<_>, _>>()?;
+        let keys =
+            self.trust_key.iter().map(|key| signing::public_key(key)).collect::<Result<Vec<_>, _>>()?;
         let threshold = self.trust_threshold.unwrap_or(usize::from(!keys.is_empty()));
         if threshold > keys.len() {
             let message = format!("{threshold} signers are asked for, and {} keys are trusted", keys.len());
@@ -378,22 +350,10 @@ impl Options {
     }
 }
 
-/// A trusted key, as digits or as a file with them.
-fn trusted(written: &str) -> Result<PublicKey, CliError> {
-    if let Ok(key) = written.parse() {
-        return Ok(key);
-    }
-    let wrong = |what: String| {
-        CliError::usage(what)
-            .with_help("a public key is 64 hexadecimal digits; `kt key generate` writes one as `.pub`")
-    };
-    let text = fs::read_to_string(written)
-        .map_err(|error| wrong(format!("`{written}` is no public key and can't be read: {error}")))?;
-    text.trim().parse().map_err(|_| wrong(format!("`{written}` holds no public key")))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use clap::Parser as _;
 
     use super::*;

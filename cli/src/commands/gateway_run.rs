@@ -3,7 +3,7 @@
 use kt_data_plane::{Gateway, PackFault, StartError, settings::Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{gateway_options::GatewayArgs, pack_file, signals, telemetry};
+use super::{gateway_options::GatewayArgs, pack_file, runtime, signals, telemetry};
 use crate::exit::{CliError, Exit};
 
 /// Serves the OpenAI API, enforces a pack, forwards to Databricks.
@@ -20,14 +20,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: Args) -> Result<Exit, CliError> {
     let options = args.gateway.layered()?;
     telemetry::start(options.log_format(), options.log_level())?;
-    // First thing: one TLS provider for everything in the process. A second call changes nothing.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let settings = options.settings()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::failure(format!("can't start the runtime: {error}")))?;
-    runtime.block_on(serve(settings))
+    let runtime = runtime::start()?;
+    runtime.block_on(serve(options.settings()?))
 }
 
 async fn serve(settings: Settings) -> Result<Exit, CliError> {

@@ -39,7 +39,7 @@ pub(crate) enum TokenCommand {
     /// Ends a token: gateways that connect with it are cut off.
     #[command(after_help = "Examples:
   kt gateway token revoke gw_01jd… --message \"machine retired\"")]
-    Revoke(Revoke),
+    Revoke(tokens::Revoke),
 }
 
 /// Makes a token.
@@ -75,20 +75,6 @@ pub(crate) struct TokenList {
     /// Revoked ones too.
     #[arg(long)]
     all: bool,
-
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
-/// Ends a token.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Revoke {
-    /// The id, as `list` shows it.
-    id: String,
-
-    /// Why, for the history.
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
-    message: String,
 
     #[command(flatten)]
     server: ServerArgs,
@@ -158,8 +144,6 @@ pub(crate) fn token(format: Format, command: TokenCommand) -> Result<Exit, CliEr
             };
             tokens::list(&session, format, args.all, is_meant).await
         }),
-        TokenCommand::Revoke(args) => {
-            server::run(&args.server, async |session| tokens::revoke(&session, &args.id, &args.message).await)
-        }
+        TokenCommand::Revoke(args) => tokens::revoke(&args),
     }
 }

@@ -1,6 +1,10 @@
 //! Settings in layers: flags over environment variables over a file over defaults, from one list of options.
 
+use std::path::Path;
+
 use serde::Deserialize;
+
+use crate::exit::CliError;
 
 /// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
@@ -14,7 +18,7 @@ pub(crate) enum LogFormat {
 }
 
 macro_rules! options {
-    ($($(#[$doc:meta])* $field:ident: $type:ty = $env:literal;)*) => {
+    ($command:literal; $($(#[$doc:meta])* $field:ident: $type:ty = $env:literal;)*) => {
         /// What was typed, set or written; absent means not given.
         #[derive(Debug, Default, serde::Deserialize, clap::Args)]
         #[serde(default, deny_unknown_fields)]
@@ -27,11 +31,48 @@ macro_rules! options {
             pub(crate) fn over(self, below: Self) -> Self {
                 Self { $($field: $crate::commands::layers::Layer::or_below(self.$field, below.$field),)* }
             }
+
+            /// These options, over those of a settings file where one is named.
+            pub(crate) fn over_file(self, file: Option<&std::path::Path>) -> Result<Self, $crate::exit::CliError> {
+                match file {
+                    Some(path) => Ok(self.over($crate::commands::layers::read(path, $command, Self::parse)?)),
+                    None => Ok(self),
+                }
+            }
+
+            /// Reads the text of a settings file. Errors are one line: without the snippet that the library would
+            /// draw.
+            fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
+                serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
+            }
+
+            pub(crate) fn log_format(&self) -> $crate::commands::layers::LogFormat {
+                self.log_format.unwrap_or_default()
+            }
+
+            pub(crate) fn log_level(&self) -> &str {
+                self.log_level.as_deref().unwrap_or("info")
+            }
         }
     };
 }
 
 pub(crate) use options;
+
+/// Reads a settings file of `command`.
+pub(crate) fn read<T>(
+    path: &Path,
+    command: &str,
+    parse: impl Fn(&str) -> Result<T, serde_saphyr::Error>,
+) -> Result<T, CliError> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
+    parse(&text).map_err(|error| {
+        CliError::usage(format!("`{name}` is not a settings file: {error}"))
+            .with_help(format!("`{command} --help` lists the settings"))
+    })
+}
 
 /// How one option covers the same option from a lower layer.
 pub(crate) trait Layer {

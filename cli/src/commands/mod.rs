@@ -26,6 +26,7 @@ mod gateway_options;
 mod layers;
 mod pack_file;
 mod rollout;
+mod runtime;
 mod signals;
 mod signing;
 mod telemetry;

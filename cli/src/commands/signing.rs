@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kt_audit::sign::Signer;
+use kt_audit::sign::{PublicKey, Signer};
 use kt_proto::v1;
 use zeroize::Zeroizing;
 
@@ -41,6 +41,20 @@ pub(crate) struct Signing {
     /// 0: never.
     pub(crate) expires_us: i64,
     is_unsigned_wanted: bool,
+}
+
+/// A public key, as digits or as a file with them.
+pub(crate) fn public_key(written: &str) -> Result<PublicKey, CliError> {
+    if let Ok(key) = written.parse() {
+        return Ok(key);
+    }
+    let wrong = |what: String| {
+        CliError::usage(what)
+            .with_help("a public key is 64 hexadecimal digits; `kt key generate` writes one as `.pub`")
+    };
+    let text = fs::read_to_string(written)
+        .map_err(|error| wrong(format!("`{written}` is no public key and can't be read: {error}")))?;
+    text.trim().parse().map_err(|_| wrong(format!("`{written}` holds no public key")))
 }
 
 // === impl SignArgs ===

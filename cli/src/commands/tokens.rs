@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, table},
-    server::{Session, config::private_file, view},
+    server::{self, ServerArgs, Session, config::private_file, view},
 };
 
 /// A new token, the only time that its secret is shown.
@@ -123,9 +123,25 @@ pub(super) async fn list(
 }
 
 /// Ends a token.
-pub(super) async fn revoke(session: &Session, id: &str, reason: &str) -> Result<Exit, CliError> {
-    let request = v1::RevokeTokenRequest { id: id.to_owned(), reason: reason.to_owned() };
-    session.call(request, async |session, request| session.tokens().revoke_token(request).await).await?;
-    note(&format!("revoked `{id}`"));
-    Ok(Exit::Success)
+#[derive(Debug, clap::Args)]
+pub(crate) struct Revoke {
+    /// The id, as `list` shows it.
+    id: String,
+
+    /// Why, for the history.
+    #[arg(long, short, value_name = "TEXT", default_value = "")]
+    message: String,
+
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+/// Ends a token.
+pub(super) fn revoke(args: &Revoke) -> Result<Exit, CliError> {
+    server::run(&args.server, async |session| {
+        let request = v1::RevokeTokenRequest { id: args.id.clone(), reason: args.message.clone() };
+        session.call(request, async |session, request| session.tokens().revoke_token(request).await).await?;
+        note(&format!("revoked `{}`", args.id));
+        Ok(Exit::Success)
+    })
 }

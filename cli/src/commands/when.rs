@@ -11,14 +11,11 @@ pub(super) fn span(written: &str) -> Result<SignedDuration, String> {
         return Err(help());
     }
     let count: i64 = digits.parse().map_err(|_| help())?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(help()),
-    };
-    count.checked_mul(seconds).filter(|span| *span > 0).map(SignedDuration::from_secs).ok_or_else(help)
+    count
+        .checked_mul(seconds(unit).ok_or_else(help)?)
+        .filter(|span| *span > 0)
+        .map(SignedDuration::from_secs)
+        .ok_or_else(help)
 }
 
 /// A moment to come: a span from now, or RFC 3339.
@@ -34,6 +31,30 @@ pub(super) fn future(written: &str) -> Result<Timestamp, String> {
         },
     };
     if at <= now { Err("that moment has passed".to_owned()) } else { Ok(at) }
+}
+
+/// A moment, or a span before now.
+pub(super) fn past(written: &str) -> Result<Timestamp, String> {
+    if let Ok(moment) = written.parse() {
+        return Ok(moment);
+    }
+    let help = || "write `5m`, `1h`, `7d`, or a moment such as `2026-11-24T12:00:00Z`".to_owned();
+    let unit = written.chars().last().ok_or_else(help)?;
+    let count: i64 = written.strip_suffix(unit).and_then(|digits| digits.parse().ok()).ok_or_else(help)?;
+    let span =
+        count.checked_mul(seconds(unit).ok_or_else(help)?).filter(|span| *span >= 0).ok_or_else(help)?;
+    Timestamp::now().checked_sub(SignedDuration::from_secs(span)).map_err(|_| help())
+}
+
+/// The seconds of a unit.
+fn seconds(unit: char) -> Option<i64> {
+    match unit {
+        's' => Some(1),
+        'm' => Some(60),
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +76,16 @@ mod tests {
         assert_eq!(future("2999-01-01T00:00:00Z").unwrap().to_string(), "2999-01-01T00:00:00Z");
         for bad in ["2000-01-01T00:00:00Z", "soon", "99999999d"] {
             assert!(future(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn moments_are_absolute_or_before_now() {
+        assert_eq!(past("2026-11-24T12:00:00Z").unwrap().to_string(), "2026-11-24T12:00:00Z");
+        let hour = Timestamp::now().duration_since(past("1h").unwrap());
+        assert!((3_599..=3_601).contains(&hour.as_secs()), "{hour}");
+        for bad in ["", "h", "5x", "-5m", "soon", "99999999999999999d"] {
+            assert!(past(bad).is_err(), "{bad}");
         }
     }
 }

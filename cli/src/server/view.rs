@@ -358,7 +358,7 @@ impl From<&v1::gateway_status::Refusal> for Refusal {
             document: if refusal.is_key_set { "key-set" } else { "assignment" },
             generation: refusal.generation,
             digest: format!("sha256:{}", hex::encode(&refusal.digest)),
-            stage: word(refusal.stage().as_str_name(), "STAGE_"),
+            stage: refusal.stage().word().to_owned(),
             reasons: refusal
                 .reasons
                 .iter()

@@ -107,7 +107,7 @@ impl DeliveryMetrics {
         use v1::gateway_message::Message;
         let (document, outcome) = match &message.message {
             Some(Message::Applied(applied)) => (applied.document(), "applied"),
-            Some(Message::Rejected(rejected)) => (rejected.document(), stage(rejected.stage())),
+            Some(Message::Rejected(rejected)) => (rejected.document(), rejected.stage().word()),
             _ => return,
         };
         let document = Document::of(document).map_or("unspecified", name);
@@ -124,18 +124,5 @@ fn name(document: Document) -> &'static str {
     match document {
         Document::Assignment => "assignment",
         Document::KeySet => "key_set",
-    }
-}
-
-fn stage(stage: v1::Stage) -> &'static str {
-    match stage {
-        v1::Stage::Unspecified => "unspecified",
-        v1::Stage::Fetch => "fetch",
-        v1::Stage::Digest => "digest",
-        v1::Stage::Signature => "signature",
-        v1::Stage::Schema => "schema",
-        v1::Stage::Compile => "compile",
-        v1::Stage::Bind => "bind",
-        v1::Stage::Limits => "limits",
     }
 }

@@ -67,7 +67,7 @@ impl Rejection {
             0 | 1 => String::new(),
             count => format!(", and {} more", count - 1),
         };
-        format!("{}: {message}{place}{more}", stage_name(self.stage))
+        format!("{}: {message}{place}{more}", self.stage.word())
     }
 
     /// The codes of its reasons, each once.
@@ -76,20 +76,6 @@ impl Rejection {
         codes.sort_unstable();
         codes.dedup();
         codes
-    }
-}
-
-/// The name of a stage in metrics and messages.
-pub(crate) const fn stage_name(stage: v1::Stage) -> &'static str {
-    match stage {
-        v1::Stage::Unspecified => "unspecified",
-        v1::Stage::Fetch => "fetch",
-        v1::Stage::Digest => "digest",
-        v1::Stage::Signature => "signature",
-        v1::Stage::Schema => "schema",
-        v1::Stage::Compile => "compile",
-        v1::Stage::Bind => "bind",
-        v1::Stage::Limits => "limits",
     }
 }
 

@@ -108,7 +108,7 @@ impl Keys {
 
     async fn reject(&self, offer: &Offer, rejection: Rejection) {
         let document = super::name(v1::Document::KeySet);
-        self.shared.metrics.rejection(document, apply::stage_name(rejection.stage));
+        self.shared.metrics.rejection(document, rejection.stage.word());
         Metrics::result(&self.shared.metrics.key_loads, "refused");
         let (generation, summary) = (offer.claimed.generation, rejection.summary());
         let codes = rejection.codes().join(" ");

@@ -245,7 +245,7 @@ impl Packs {
 
     async fn reject(&self, offer: &Offer, rejection: Rejection) {
         let document = v1::Document::Assignment;
-        self.shared.metrics.rejection(super::name(document), apply::stage_name(rejection.stage));
+        self.shared.metrics.rejection(super::name(document), rejection.stage.word());
         Metrics::result(&self.shared.metrics.pack_loads, "refused");
         let (generation, summary) = (offer.claimed.generation, rejection.summary());
         let codes = rejection.codes();

@@ -70,6 +70,8 @@ pub(crate) struct State {
     pub(super) bytes_out: u64,
     pub(super) upstream_started: Option<Instant>,
     progress: Progress,
+    /// Whom the `opened` record is of: the `closed` one is of the same, and a pseudonym costs a hash.
+    subject: Option<kt_audit::identity::Subject>,
     slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -160,6 +162,7 @@ impl Exchange {
             bytes_out: 0,
             upstream_started: None,
             progress: Progress::Begun,
+            subject: None,
             slot: None,
         };
         Self { shared: Arc::clone(shared), state }
@@ -281,8 +284,9 @@ impl Exchange {
         }
         let started = Instant::now();
         let body = record::opened(&self.state);
-        let subject = self.subject();
-        if let Err(error) = self.shared.recorder.append(body, plan.durability, subject).await {
+        let durability = plan.durability;
+        self.state.subject = self.subject();
+        if let Err(error) = self.shared.recorder.append(body, durability, self.state.subject.clone()).await {
             tracing::error!(
                 request_id = self.state.request_id,
                 error = &error as &dyn std::error::Error,
@@ -343,7 +347,7 @@ impl Exchange {
         }
         let durability = plan.durability;
         let body = record::closed(&self.state, closing);
-        let subject = self.subject();
+        let subject = self.state.subject.take().or_else(|| self.subject());
         let shared = Arc::clone(&self.shared);
         Some(async move { shared.recorder.append(body, durability, subject).await })
     }

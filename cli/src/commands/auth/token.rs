@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Ends a token: it opens nothing from now on.
     #[command(after_help = "Examples:
   kt auth token revoke at_01jd… --message \"Jane left\"")]
-    Revoke(Revoke),
+    Revoke(tokens::Revoke),
 }
 
 /// What a person may do.
@@ -78,20 +78,6 @@ pub(crate) struct List {
     server: ServerArgs,
 }
 
-/// Ends a token.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Revoke {
-    /// The id, as `list` shows it.
-    id: String,
-
-    /// Why, for the history.
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
-    message: String,
-
-    #[command(flatten)]
-    server: ServerArgs,
-}
-
 /// Does what was asked.
 pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     match command {
@@ -103,9 +89,7 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
         Command::List(args) => server::run(&args.server, async |session| {
             tokens::list(&session, format, args.all, |token| token.fleet.is_empty()).await
         }),
-        Command::Revoke(args) => {
-            server::run(&args.server, async |session| tokens::revoke(&session, &args.id, &args.message).await)
-        }
+        Command::Revoke(args) => tokens::revoke(&args),
     }
 }
 

@@ -1,22 +1,20 @@
 //! The settings of a control plane as flags, environment variables and keys of a file.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use kt_audit::sign::PublicKey;
 use kt_control_plane::settings::{Settings, StoreSettings, TlsSettings};
 use kt_proto::signed::Trust;
 
 use crate::{
-    commands::layers::{self, LogFormat},
+    commands::{
+        layers::{self, LogFormat},
+        signing,
+    },
     exit::CliError,
 };
 
 layers::options! {
+    "kt control-plane run";
     /// Where people and gateways connect. Default 0.0.0.0:7443.
     #[arg(value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr> = "KEEPTRUSTS_CONTROL_PLANE_LISTEN";
@@ -96,30 +94,6 @@ layers::options! {
 // === impl Options ===
 
 impl Options {
-    /// Reads a settings file.
-    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
-        let name = path.display();
-        let text = fs::read_to_string(path)
-            .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
-        Self::parse(&text).map_err(|error| {
-            CliError::usage(format!("`{name}` is not a settings file: {error}"))
-                .with_help("`kt control-plane run --help` lists the settings")
-        })
-    }
-
-    /// Reads the text of a settings file. Errors are one line: without the snippet that the library would draw.
-    fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
-    }
-
-    pub(crate) fn log_format(&self) -> LogFormat {
-        self.log_format.unwrap_or_default()
-    }
-
-    pub(crate) fn log_level(&self) -> &str {
-        self.log_level.as_deref().unwrap_or("info")
-    }
-
     /// The settings, with the defaults where nothing was said.
     pub(crate) fn settings(self) -> Result<Settings, CliError> {
         let data_dir = self.data_dir.clone().unwrap_or_else(|| PathBuf::from("kt-control-plane"));
@@ -232,7 +206,8 @@ impl Options {
     }
 
     fn trust(&self) -> Result<Trust, CliError> {
-        let keys = self.trust_key.iter().map(|key| trusted(key)).collect::<Result<Vec<_>, _>>()?;
+        let keys =
+            self.trust_key.iter().map(|key| signing::public_key(key)).collect::<Result<Vec<_>, _>>()?;
         let threshold = at_least_one("trust-threshold", self.trust_threshold)?.unwrap_or(1);
         if threshold > keys.len().max(1) {
             let message =
@@ -241,20 +216,6 @@ impl Options {
         }
         Ok(Trust { keys, threshold })
     }
-}
-
-/// A public key as it is written, or in a file.
-fn trusted(written: &str) -> Result<PublicKey, CliError> {
-    if let Ok(key) = written.parse() {
-        return Ok(key);
-    }
-    let wrong = |what: String| {
-        CliError::usage(what)
-            .with_help("a public key is 64 hexadecimal digits; `kt key generate` writes one as `.pub`")
-    };
-    let text = fs::read_to_string(written)
-        .map_err(|error| wrong(format!("`{written}` is no public key and can't be read: {error}")))?;
-    text.trim().parse().map_err(|_| wrong(format!("`{written}` holds no public key")))
 }
 
 /// It becomes part of a key of the store.
@@ -277,6 +238,8 @@ fn at_least_one<N: PartialEq + From<u8>>(option: &str, given: Option<N>) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser as _;
 
     use super::*;
