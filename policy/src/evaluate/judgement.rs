@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use super::prepared::Prepared;
 use crate::{
     request::Place,
-    verdict::{Mode, PolicyKind, Verdict},
+    verdict::{Mode, Phase, PolicyKind, Verdict},
 };
 
 /// What a pack says of a request. Holds no text of it but replacements.
@@ -42,25 +42,6 @@ impl Judgement {
             .iter()
             .filter(|candidate| candidate.excluded.is_none())
             .map(|candidate| candidate.target)
-    }
-}
-
-/// In which half of a request's life something was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// On the request.
-    Input,
-    /// On the answer.
-    Output,
-}
-
-impl Phase {
-    /// The name as written in records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::Output => "output",
-        }
     }
 }
 
@@ -164,6 +145,8 @@ pub enum Effect {
 pub struct Finding {
     /// The policy.
     pub policy: PolicyKind,
+    /// On the request or on the answer.
+    pub phase: Phase,
     /// The rule.
     pub rule: Arc<str>,
     /// The type of thing found, when it has one.
