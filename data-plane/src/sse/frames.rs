@@ -6,6 +6,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{EventTooLarge, Splitter};
 
+/// All bytes of an event, and its data where it has some.
+type Event = (Bytes, Option<Vec<u8>>);
+
 /// Cuts a stream into events. Holds at most one that is not complete.
 #[derive(Debug)]
 pub(crate) struct Frames {
@@ -65,7 +68,7 @@ impl Frames {
     }
 
     /// What is left when the stream ends: the last event need not be followed by an empty line.
-    pub(crate) fn rest(&mut self) -> Result<Option<(Bytes, Option<Vec<u8>>)>, EventTooLarge> {
+    pub(crate) fn rest(&mut self) -> Result<Option<Event>, EventTooLarge> {
         let left = std::mem::take(&mut self.held);
         if left.is_empty() {
             return Ok(None);
