@@ -22,7 +22,7 @@ use crate::{
     server::{self, Side, Stop, workers::Workers},
     settings::Settings,
     shared::Shared,
-    ship::{self, Ship},
+    ship::Ship,
 };
 
 /// How long the audit log may take to write what it holds.
@@ -215,7 +215,8 @@ fn open_audit(
     let Some(audit) = &settings.audit else { return Ok((None, None)) };
     let mut log_settings = audit::Settings { full_wait: settings.timeouts.audit, ..audit.log.clone() };
     if audit.deliver && settings.origin.control_plane().is_some() {
-        log_settings.delivery = Some(audit::Delivery { keep: audit.keep_delivered, ..audit::Delivery::new() });
+        log_settings.delivery =
+            Some(audit::Delivery { keep: audit.keep_delivered, ..audit::Delivery::new() });
     }
     if let Some(logger) = logger {
         log_settings.default_retention = retention(logger);
@@ -241,9 +242,9 @@ fn start_delivery(
 ) -> Option<Ship> {
     let (to, control) = (settings.origin.control_plane()?, control?);
     let (audit, handle) = (settings.audit.as_ref()?, handle?);
-    let delivery = handle.delivery()?.clone();
-    let origin = ship::origin(handle, &audit.dir, control.gateway_id().to_string());
-    Some(Ship::start(&audit.dir, to.clone(), delivery, origin, Some(handle.clone())))
+    handle.delivery()?;
+    // The address was checked with the control plane.
+    Ship::of(handle, &audit.dir, to.clone(), control.gateway_id().to_string()).ok()
 }
 
 /// Records what became of a pack, when there is a log.

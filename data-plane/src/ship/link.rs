@@ -412,7 +412,11 @@ impl<F: Fs> Link<F> {
                 self.warn_of_less(&resume);
                 self.begin(&resume).await.map_err(|error| Ended::Spool(error.to_string()))?;
                 let url = self.settings.url.as_str();
-                tracing::info!(url, waiting = self.status.backlog.load(Relaxed), "Audit records are delivered.");
+                tracing::info!(
+                    url,
+                    waiting = self.status.backlog.load(Relaxed),
+                    "Audit records are delivered."
+                );
             }
             Told::Acked(batches) => {
                 for sent in batches {
@@ -491,7 +495,11 @@ impl<F: Fs> Link<F> {
             }
             In::Erase(erase) => self.erase(&erase, erasing),
             In::SlowDown(slow) => {
-                tracing::debug!(wait_ms = slow.wait_ms, reason = slow.reason, "Control plane asks to slow down.");
+                tracing::debug!(
+                    wait_ms = slow.wait_ms,
+                    reason = slow.reason,
+                    "Control plane asks to slow down."
+                );
             }
             In::Drain(drain) => tracing::debug!(
                 within_ms = drain.within_ms,
@@ -524,7 +532,9 @@ impl<F: Fs> Link<F> {
 
     fn erase(&self, erase: &v1::ShipErase, erasing: &mut JoinSet<Erased>) {
         let Some(log) = &self.log else {
-            tracing::warn!("Control plane asks to erase somebody; a directory that is only read is not changed.");
+            tracing::warn!(
+                "Control plane asks to erase somebody; a directory that is only read is not changed."
+            );
             return;
         };
         let reference = (!erase.reference.is_empty()).then(|| Label::new(&erase.reference));
@@ -552,7 +562,8 @@ impl<F: Fs> Link<F> {
         let names = names.map(|key| (key, self.marks.names));
         Some(tokio::task::spawn_blocking(move || {
             let read = (|| {
-                let rows = names.and_then(|(key, from)| names::read(&*fs, from, key).transpose()).transpose()?;
+                let rows =
+                    names.and_then(|(key, from)| names::read(&*fs, from, key).transpose()).transpose()?;
                 let batch = spool.next(limits, through)?;
                 let batch = batch
                     .map(|batch| zstd::bulk::compress(&batch.frames, LEVEL).map(|frames| (batch, frames)))

@@ -50,9 +50,9 @@ use crate::{
     settings::ControlSettings,
 };
 
-/// The delivery of the records of one directory.
+/// The delivery of the records of one directory, in the background. Dropped, it ends; what is not acknowledged stays.
 #[derive(Debug)]
-pub(crate) struct Ship {
+pub struct Ship {
     tasks: TaskTracker,
     finish: CancellationToken,
     abort: CancellationToken,
@@ -60,8 +60,24 @@ pub(crate) struct Ship {
 }
 
 impl Ship {
+    /// Begins to deliver what `log` writes to `dir`, and what earlier runs have left there. `gateway_id`: who the control
+    /// plane knows it as.
+    ///
+    /// # Errors
+    /// When the address of the control plane is none. Everything else is tried again, for as long as it takes.
+    pub fn of(
+        log: &AuditHandle,
+        dir: &Path,
+        control: ControlSettings,
+        gateway_id: String,
+    ) -> Result<Self, ShipError> {
+        control::client::check_url(&control).map_err(ShipError::Address)?;
+        let delivery = log.delivery().cloned().unwrap_or_default();
+        Ok(Self::start(dir, control, delivery, origin(log, dir, gateway_id), Some(log.clone())))
+    }
+
     /// Begins to deliver what is in `dir`. `log`: the log that is being written there.
-    pub(crate) fn start(
+    fn start(
         dir: &Path,
         settings: ControlSettings,
         delivery: Delivery,
@@ -84,8 +100,8 @@ impl Ship {
     }
 
     /// Sends what is left, after the log was closed. `false`: not all of it was acknowledged in time, or the control
-    /// plane can't be reached.
-    pub(crate) async fn finish(self, limit: Duration) -> bool {
+    /// plane can't be reached; that is on disk for the next start.
+    pub async fn finish(self, limit: Duration) -> bool {
         self.finish.cancel();
         let in_time = tokio::time::timeout(limit, self.tasks.wait()).await.is_ok();
         self.abort.cancel();
@@ -101,7 +117,7 @@ impl Drop for Ship {
 }
 
 /// Whose records a log writes.
-pub(crate) fn origin(log: &AuditHandle, dir: &Path, gateway_id: String) -> Origin {
+fn origin(log: &AuditHandle, dir: &Path, gateway_id: String) -> Origin {
     let keys = AuditDir::open(dir).and_then(|dir| dir.public_keys()).unwrap_or_default();
     Origin {
         instance: log.instance(),
@@ -211,7 +227,10 @@ pub async fn ship_directory(
             if let Some(log) = log.take()
                 && let Err(error) = log.close(CLOSE).await
             {
-                tracing::error!(error = &error as &dyn std::error::Error, "Audit log was not closed in order.");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "Audit log was not closed in order."
+                );
             }
             ship.finish.cancel();
         }

@@ -102,7 +102,9 @@ impl Ended {
         match self {
             Self::Broken(error) => format!("can't be reached: {error}"),
             Self::Unusable(error) => error.clone(),
-            Self::Denied(code, message, _) => format!("refuses the records of this gateway ({code}): {message}"),
+            Self::Denied(code, message, _) => {
+                format!("refuses the records of this gateway ({code}): {message}")
+            }
             Self::Unsupported => "takes no audit records: it is older than this gateway".to_owned(),
             Self::Closed => "ended the connection".to_owned(),
             Self::Silent => "has fallen silent".to_owned(),
@@ -262,9 +264,7 @@ impl Session {
     /// Why a step was `Leave`.
     pub(crate) fn reason(&self, now: Instant) -> Ended {
         match &self.state {
-            State::Live(live) => {
-                live.end(now, self.is_finishing && !self.has_more).unwrap_or(Ended::Closed)
-            }
+            State::Live(live) => live.end(now, self.is_finishing && !self.has_more).unwrap_or(Ended::Closed),
             State::Waiting { .. } | State::Connecting { .. } | State::Greeting { .. } => Ended::Silent,
         }
     }
@@ -489,7 +489,10 @@ impl Live {
             let small = if self.outstanding.is_empty() { now } else { self.small };
             self.paused.map_or(small, |until| until.max(small))
         });
-        [answer, leave, fill].into_iter().flatten().fold(self.ping.min(self.heard + self.silence), Instant::min)
+        [answer, leave, fill]
+            .into_iter()
+            .flatten()
+            .fold(self.ping.min(self.heard + self.silence), Instant::min)
     }
 }
 

@@ -292,8 +292,13 @@ impl<F: Fs> Spool<F> {
     }
 
     fn enter(&mut self, name: SegmentName) -> io::Result<()> {
-        let mut cursor =
-            Cursor { name, origin: None, offset: HEADER_LEN as u64, last_sequence: None, is_last_look: false };
+        let mut cursor = Cursor {
+            name,
+            origin: None,
+            offset: HEADER_LEN as u64,
+            last_sequence: None,
+            is_last_look: false,
+        };
         match self.segments.get(&name) {
             Some(Ok(header)) if header.instance == self.instance => {
                 // What is acknowledged in whole is not read.
@@ -320,9 +325,8 @@ impl<F: Fs> Spool<F> {
     /// Whether a later segment of the same run shows that all records of this one are acknowledged.
     fn is_acked(&self, header: &Header) -> bool {
         let Some(mark) = self.marks.get(&header.epoch) else { return false };
-        let later = |other: &&Header| {
-            other.epoch == header.epoch && other.first_sequence > header.first_sequence
-        };
+        let later =
+            |other: &&Header| other.epoch == header.epoch && other.first_sequence > header.first_sequence;
         self.headers().find(later).is_some_and(|next| next.first_sequence <= mark.sequence.saturating_add(1))
     }
 
@@ -467,7 +471,8 @@ impl<F: Fs> Spool<F> {
             guess_epoch(self.instance, &frames, &candidates)
         })?;
         Ok(epoch.flatten().map(|epoch| {
-            let ordinal = self.headers().find(|header| header.epoch == epoch).map_or(0, |header| header.ordinal);
+            let ordinal =
+                self.headers().find(|header| header.epoch == epoch).map_or(0, |header| header.ordinal);
             (epoch, ordinal)
         }))
     }

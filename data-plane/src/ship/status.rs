@@ -131,7 +131,8 @@ impl ShipStatus {
         if self.is_late() {
             let (records, age) = (self.undelivered(written), self.oldest_age().as_secs());
             let fault = self.fault.load();
-            let why = fault.as_deref().map(|fault| format!(": the control plane {fault}")).unwrap_or_default();
+            let why =
+                fault.as_deref().map(|fault| format!(": the control plane {fault}")).unwrap_or_default();
             reasons.push(format!("audit delivery: {records} records wait, the oldest for {age} s{why}"));
         }
         if let Some(alarm) = &*self.alarm.load() {
@@ -157,7 +158,8 @@ mod tests {
         status.backlog.store(7, Relaxed);
         status.acked_run.store(2, Relaxed);
         status.fault.store(Some(Arc::new("has fallen silent".to_owned())));
-        let told = "audit delivery: 10 records wait, the oldest for 75 s: the control plane has fallen silent";
+        let told =
+            "audit delivery: 10 records wait, the oldest for 75 s: the control plane has fallen silent";
         assert_eq!(status.reasons(5), [told]);
         status.set_oldest(None);
         status.notice(Kind::Cloned, "two machines");
