@@ -119,12 +119,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// All records in the order of their runs.
+    /// All records, run by run as they came.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        self.runs
-            .values()
-            .flat_map(|run| run.values())
-            .filter_map(|stored| Record::parse(&stored.payload).ok())
+        let runs = self.order.iter().filter_map(|run| self.runs.get(run));
+        runs.flat_map(BTreeMap::values).filter_map(|stored| Record::parse(&stored.payload).ok())
     }
 
     /// The request ids of all `closed` records.
