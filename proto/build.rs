@@ -4,7 +4,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
+    "keeptrusts/v1/audit.proto",
     "keeptrusts/v1/common.proto",
     "keeptrusts/v1/delivery.proto",
     "keeptrusts/v1/fleet.proto",
@@ -25,6 +26,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".keeptrusts.v1.DownloadPackResponse.chunk")
         .bytes(".keeptrusts.v1.UploadPackRequest.source")
         .bytes(".keeptrusts.v1.CheckPackRequest.source")
+        .bytes(".keeptrusts.v1.ShipBatch.frames")
+        .bytes(".keeptrusts.v1.StoredEvent.payload")
+        .bytes(".keeptrusts.v1.ExportEventsResponse.chunk")
         // Maps in order, so that the same message has the same bytes.
         .btree_map(".")
         .compile_fds(descriptors)?;

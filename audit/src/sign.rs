@@ -1,9 +1,10 @@
-//! The gateway's own ed25519 key, and the three things that it signs.
+//! The gateway's own ed25519 key, the three things that it signs, and the one that the control plane does.
 //!
 //! | what | signed bytes, integers little-endian |
 //! |---|---|
 //! | checkpoint | `kt-audit-checkpoint-v1\0`, instance (16), epoch (16), sequence (u64), hash (32) |
 //! | head | `kt-audit-head-v1\0`, instance (16), ordinal (u64), epoch (16), sequence (u64), hash (32), segment (u64), time (i64) |
+//! | countersignature (the control plane's) | `kt-audit-countersignature-v1\0`, instance (16), epoch (16), sequence (u64), hash (32), time (i64) |
 //! | tombstone | `kt-audit-tombstone-v1\0`, instance (16), first and last segment (u64 each), before (32), last (32), days (u32), immutable (u8) |
 //!
 //! A prefix of its own for each keeps a signature of one kind from passing as another.
@@ -162,6 +163,18 @@ pub fn checkpoint_message(instance: InstanceId, covers: &Position) -> Vec<u8> {
     message.extend_from_slice(&covers.epoch.0);
     message.extend_from_slice(&covers.sequence.to_le_bytes());
     message.extend_from_slice(&covers.hash.0);
+    message
+}
+
+/// What the control plane's countersignature covers: its word that it holds everything up to `covers`.
+pub fn countersignature_message(instance: InstanceId, covers: &Position, signed_us: i64) -> Vec<u8> {
+    let mut message = Vec::with_capacity(120);
+    message.extend_from_slice(b"kt-audit-countersignature-v1\0");
+    message.extend_from_slice(instance.0.as_bytes());
+    message.extend_from_slice(&covers.epoch.0);
+    message.extend_from_slice(&covers.sequence.to_le_bytes());
+    message.extend_from_slice(&covers.hash.0);
+    message.extend_from_slice(&signed_us.to_le_bytes());
     message
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn answer<B>(shared: &Shared, request: &Request<B>) -> Response<Body>
 fn metrics(shared: &Shared) -> Response<Body> {
     health::update_gauges(shared);
     let mut text = shared.metrics.encode().unwrap_or_default();
-    crate::metrics::append_audit(&mut text, &shared.recorder);
+    crate::metrics::append_audit(&mut text, &shared.recorder, shared.delivery.as_deref());
     respond::full(StatusCode::OK, PROMETHEUS, text)
 }
 
@@ -152,6 +152,7 @@ fn shown_pack(shared: &Shared, active: &Active) -> Value {
         "audit": {
             "in_chain": active.audit.is_some(),
             "dir": shared.settings.audit.as_ref().map(|audit| audit.dir.display().to_string()),
+            "delivered": shared.delivery.is_some(),
             "durability": active.audit.map(|plan| plan.durability),
             "log_all_access": active.audit.map(|plan| plan.log_all_access),
             "retention_days": active.audit.map(|plan| plan.retention.days),

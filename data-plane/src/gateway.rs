@@ -22,6 +22,7 @@ use crate::{
     server::{self, Side, Stop, workers::Workers},
     settings::Settings,
     shared::Shared,
+    ship::Ship,
 };
 
 /// How long the audit log may take to write what it holds.
@@ -88,6 +89,8 @@ pub struct Drained {
     pub cut: bool,
     /// Whether the audit log was closed with everything written.
     pub audit_closed: bool,
+    /// Whether the control plane has every record; what it has not stays on disk. True where nothing is delivered.
+    pub delivered: bool,
 }
 
 /// A gateway to be started.
@@ -116,6 +119,7 @@ impl Gateway {
 
         let logger = active.as_ref().and_then(|active| active.pack.audit.as_ref());
         let (handle, log) = open_audit(&settings, logger)?;
+        let ship = start_delivery(&settings, control.as_ref(), handle.as_ref());
         let recorder = Recorder::new(handle);
         let metrics = Metrics::new();
         if let Some(active) = &active {
@@ -157,7 +161,8 @@ impl Gateway {
             );
         }
         let status = control.as_ref().map(Control::status);
-        let shared = Arc::new(Shared::new(settings, active, status, identity, recorder, metrics));
+        let delivery = ship.as_ref().map(Ship::status);
+        let shared = Arc::new(Shared::new(settings, active, status, delivery, identity, recorder, metrics));
         if let Some(config) = config {
             record_config(&shared, Body::Config(Box::new(config))).await;
         }
@@ -189,6 +194,7 @@ impl Gateway {
             reload,
             shared,
             log,
+            ship,
             _abort_on_drop: stop.abort.clone().drop_guard(),
             _housekeeping_on_drop: housekeeping.clone().drop_guard(),
             _workers_on_drop: workers_stop.drop_guard(),
@@ -208,6 +214,10 @@ fn open_audit(
 ) -> Result<(Option<audit::AuditHandle>, Option<AuditLog>), StartError> {
     let Some(audit) = &settings.audit else { return Ok((None, None)) };
     let mut log_settings = audit::Settings { full_wait: settings.timeouts.audit, ..audit.log.clone() };
+    if audit.deliver && settings.origin.control_plane().is_some() {
+        log_settings.delivery =
+            Some(audit::Delivery { keep: audit.keep_delivered, ..audit::Delivery::new() });
+    }
     if let Some(logger) = logger {
         log_settings.default_retention = retention(logger);
     }
@@ -222,6 +232,19 @@ fn open_audit(
         );
     }
     Ok((Some(handle), Some(log)))
+}
+
+/// Begins to deliver the records, where there is a control plane to have them.
+fn start_delivery(
+    settings: &Settings,
+    control: Option<&Control>,
+    handle: Option<&audit::AuditHandle>,
+) -> Option<Ship> {
+    let (to, control) = (settings.origin.control_plane()?, control?);
+    let (audit, handle) = (settings.audit.as_ref()?, handle?);
+    handle.delivery()?;
+    // The address was checked with the control plane.
+    Ship::of(handle, &audit.dir, to.clone(), control.gateway_id().to_string()).ok()
 }
 
 /// Records what became of a pack, when there is a log.
@@ -275,6 +298,7 @@ pub struct Running {
     reload: Arc<Notify>,
     shared: Arc<Shared>,
     log: Option<AuditLog>,
+    ship: Option<Ship>,
     stop: Stop,
     housekeeping: CancellationToken,
     _abort_on_drop: DropGuard,
@@ -331,9 +355,19 @@ impl Running {
                 }
             },
         };
+        let delivered = match self.ship.take() {
+            None => true,
+            Some(ship) => ship.finish(self.shared.settings.timeouts.deliver).await,
+        };
+        if !delivered {
+            tracing::warn!(
+                "Control plane does not have all audit records yet: they are delivered after the next start, or by \
+                 `kt spool ship`."
+            );
+        }
         let cut = !(finished && ended);
         tracing::info!(cut, "Gateway has stopped.");
-        Drained { cut, audit_closed }
+        Drained { cut, audit_closed, delivered }
     }
 
     /// Waits until no connection of a caller is left.

@@ -152,6 +152,9 @@ pub(crate) fn reasons(shared: &Shared) -> Vec<String> {
     if let Some(control) = &shared.control {
         reasons.extend(control.reasons());
     }
+    if let Some(delivery) = &shared.delivery {
+        reasons.extend(delivery.reasons(shared.recorder.written()));
+    }
     for target in shared.active.load().iter().flat_map(|active| &active.targets) {
         if let Some(fault) = target.secret.as_ref().and_then(|secret| secret.fault()) {
             reasons.push(format!("credential of target `{}`: {fault}", target.id));
@@ -177,6 +180,11 @@ pub(crate) fn update_gauges(shared: &Shared) {
         .degraded
         .get_or_create(&ReasonLabels { reason: Arc::from("audit") })
         .set(i64::from(shared.recorder.is_failing()));
+    if let Some(delivery) = &shared.delivery {
+        let is_degraded = !delivery.reasons(shared.recorder.written()).is_empty();
+        let labels = ReasonLabels { reason: Arc::from("audit_delivery") };
+        metrics.degraded.get_or_create(&labels).set(i64::from(is_degraded));
+    }
     let targets = || active.iter().flat_map(|active| &active.targets);
     let is_secret_bad =
         targets().any(|target| target.secret.as_ref().is_some_and(|secret| secret.fault().is_some()));

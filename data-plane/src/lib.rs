@@ -23,6 +23,7 @@ mod secrets;
 mod server;
 pub mod settings;
 mod shared;
+pub mod ship;
 pub mod sse;
 mod upstream;
 mod watch_file;

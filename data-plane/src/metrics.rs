@@ -20,6 +20,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use crate::ship::status::ShipStatus;
+
 /// Label values.
 type Text = Arc<str>;
 
@@ -255,7 +257,11 @@ impl Metrics {
 }
 
 /// Appends the counters of the audit log, which keeps its own, before the end mark of the text.
-pub(crate) fn append_audit(text: &mut String, recorder: &crate::recorder::Recorder) {
+pub(crate) fn append_audit(
+    text: &mut String,
+    recorder: &crate::recorder::Recorder,
+    delivery: Option<&ShipStatus>,
+) {
     use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
 
     let Some(handle) = recorder.handle() else { return };
@@ -275,6 +281,7 @@ pub(crate) fn append_audit(text: &mut String, recorder: &crate::recorder::Record
         ("segments_cut", "Segments that retention cut", metrics.segments_cut.load(Relaxed)),
         ("damage", "Places that the start found damaged", metrics.damage.load(Relaxed)),
         ("interrupted", "Requests of earlier runs closed as interrupted", metrics.interrupted.load(Relaxed)),
+        ("erasures", "Persons whose key was destroyed", metrics.erasures.load(Relaxed)),
     ];
     for (name, help, value) in counters {
         let name = format!("keeptrusts_gateway_audit_{name}");
@@ -284,14 +291,7 @@ pub(crate) fn append_audit(text: &mut String, recorder: &crate::recorder::Record
     let name = "keeptrusts_gateway_audit_records_dropped";
     let _ = write!(text, "# HELP {name} Records that were dropped.\n# TYPE {name} counter\n");
     for (reason, value) in metrics.dropped() {
-        let reason = match reason {
-            kt_audit::record::DropReason::QueueFull => "queue_full",
-            kt_audit::record::DropReason::NoSpace => "no_space",
-            kt_audit::record::DropReason::Io => "io",
-            kt_audit::record::DropReason::TooLarge => "too_large",
-            kt_audit::record::DropReason::ShuttingDown => "shutting_down",
-        };
-        let _ = writeln!(text, "{name}_total{{reason=\"{reason}\"}} {value}");
+        let _ = writeln!(text, "{name}_total{{reason=\"{}\"}} {value}", reason.as_str());
     }
     let gauges = [
         ("bytes", "Bytes of the audit directory", metrics.bytes.load(Relaxed)),
@@ -307,5 +307,52 @@ pub(crate) fn append_audit(text: &mut String, recorder: &crate::recorder::Record
         let name = format!("keeptrusts_gateway_audit_{name}");
         let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
     }
+    if let Some(delivery) = delivery {
+        append_delivery(text, delivery, metrics.written.load(Relaxed));
+    }
     text.push_str("# EOF\n");
+}
+
+/// Appends what is counted of the delivery of records. `written`: records of this run.
+fn append_delivery(text: &mut String, delivery: &ShipStatus, written: u64) {
+    use std::{fmt::Write as _, sync::atomic::Ordering::Relaxed};
+
+    let counters = [
+        ("connections", "Connections that were opened for audit records", &delivery.connections),
+        ("batches", "Batches sent", &delivery.batches),
+        ("batch_bytes", "Bytes of the batches sent, compressed", &delivery.sent_bytes),
+        ("records_sent", "Records sent, those sent again included", &delivery.sent),
+        ("records_acknowledged", "Records that the control plane has stored", &delivery.acked),
+        ("records_duplicated", "Records that the control plane had already", &delivery.duplicates),
+        ("records_lost", "Records that the spool could not give any more", &delivery.lost),
+        ("names", "Names of persons sent", &delivery.names),
+    ];
+    for (name, help, value) in counters {
+        let (name, value) = (format!("keeptrusts_gateway_audit_delivery_{name}"), value.load(Relaxed));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n{name}_total {value}\n");
+    }
+    let name = "keeptrusts_gateway_audit_delivery_notices";
+    let help = "What the control plane has found wrong with the records";
+    let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} counter\n");
+    for (kind, value) in delivery.notices() {
+        let _ = writeln!(text, "{name}_total{{kind=\"{kind}\"}} {value}");
+    }
+    let gauges = [
+        ("undelivered_records", "Records written and not acknowledged", delivery.undelivered(written)),
+        (
+            "oldest_unacknowledged_seconds",
+            "Age of the oldest record that is not acknowledged",
+            delivery.oldest_age().as_secs(),
+        ),
+        (
+            "delivery_connected",
+            "Whether audit records have a connection to the control plane",
+            u64::from(delivery.is_connected()),
+        ),
+    ];
+    for (name, help, value) in gauges {
+        let name = format!("keeptrusts_gateway_audit_{name}");
+        let _ = write!(text, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}\n");
+    }
 }

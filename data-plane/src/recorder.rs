@@ -39,6 +39,11 @@ impl Recorder {
         self.handle.is_some()
     }
 
+    /// Records that this run of the log has written.
+    pub(crate) fn written(&self) -> u64 {
+        self.handle.as_ref().map_or(0, |handle| handle.metrics().written.load(Ordering::Relaxed))
+    }
+
     pub(crate) const fn handle(&self) -> Option<&AuditHandle> {
         self.handle.as_ref()
     }

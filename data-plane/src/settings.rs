@@ -158,6 +158,23 @@ pub struct AuditSettings {
     pub dir: PathBuf,
     /// Its sizes and times. How long a request waits for room is [`Timeouts::audit`], and retention is the pack's.
     pub log: crate::audit::Settings,
+    /// Whether records are delivered to the control plane, where there is one. Default true.
+    pub deliver: bool,
+    /// How long segments stay once the control plane has acknowledged all of their records. Default three days; while
+    /// more than half of the byte cap is used they go at once.
+    pub keep_delivered: Duration,
+}
+
+impl AuditSettings {
+    /// The defaults around a folder.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            log: crate::audit::Settings::default(),
+            deliver: true,
+            keep_delivered: crate::audit::Delivery::new().keep,
+        }
+    }
 }
 
 /// What becomes of a request when a content policy fails or runs out of time.
@@ -235,6 +252,9 @@ pub struct Timeouts {
     pub drain_delay: Duration,
     /// For a place in the audit queue, before a request is refused. Default 250 ms.
     pub audit: Duration,
+    /// For the control plane to acknowledge the last records once the gateway has stopped; what is left is delivered
+    /// after the next start. Default 5 s.
+    pub deliver: Duration,
 }
 
 impl Default for Timeouts {
@@ -248,6 +268,7 @@ impl Default for Timeouts {
             drain: Duration::from_secs(30),
             drain_delay: Duration::ZERO,
             audit: Duration::from_millis(250),
+            deliver: Duration::from_secs(5),
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     active::Active, control::status::ControlStatus, identity::Identity, metrics::Metrics, recorder::Recorder,
-    settings::Settings,
+    settings::Settings, ship::status::ShipStatus,
 };
 
 /// What all requests share.
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) active: ArcSwapOption<Active>,
     /// What is known of the control plane; absent without one.
     pub(crate) control: Option<Arc<ControlStatus>>,
+    /// What is known of the delivery of audit records; absent where they are not delivered.
+    pub(crate) delivery: Option<Arc<ShipStatus>>,
     pub(crate) identity: Identity,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
@@ -48,6 +50,7 @@ impl Shared {
         settings: Settings,
         active: Option<Active>,
         control: Option<Arc<ControlStatus>>,
+        delivery: Option<Arc<ShipStatus>>,
         identity: Identity,
         recorder: Recorder,
         metrics: Metrics,
@@ -57,6 +60,7 @@ impl Shared {
             settings,
             active: ArcSwapOption::from_pointee(active),
             control,
+            delivery,
             identity,
             recorder,
             metrics,

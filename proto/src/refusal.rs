@@ -97,6 +97,14 @@ codes! {
     NotReady = "not_ready", Unavailable;
     /// Too much at once.
     Busy = "busy", ResourceExhausted;
+    /// The format of audit records is one that the server does not know.
+    FormatUnsupported = "format_unsupported", FailedPrecondition;
+    /// A batch of audit records that does not hold what it says.
+    BatchInvalid = "batch_invalid", InvalidArgument;
+    /// There is no such person, request, instance or hold.
+    EventUnknown = "event_unknown", NotFound;
+    /// A legal hold stands against it.
+    HoldStands = "hold_stands", FailedPrecondition;
     /// A stored record that can't be read.
     StoreCorrupt = "store_corrupt", DataLoss;
 }

@@ -30,6 +30,8 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
+use crate::fake_ingest::FakeIngest;
+
 /// The token that it takes.
 pub const TOKEN: &str = "kt_gw_0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -69,6 +71,8 @@ struct Shared {
 pub struct FakeControlPlane {
     /// Where it listens.
     pub addr: SocketAddr,
+    /// What becomes of audit records.
+    pub ingest: FakeIngest,
     shared: Arc<Shared>,
     _serving: JoinSet<()>,
 }
@@ -102,14 +106,16 @@ impl FakeControlPlane {
             silence,
         });
         let service = DeliveryServiceServer::new(Service(Arc::clone(&shared)));
+        let ingest = FakeIngest::new();
+        let records = ingest.service();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             // It ends with the test.
-            let _ =
-                tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
+            let server = tonic::transport::Server::builder().add_service(service).add_service(records);
+            let _ = server.serve_with_incoming(incoming).await;
         });
-        Ok(Self { addr, shared, _serving: serving })
+        Ok(Self { addr, ingest, shared, _serving: serving })
     }
 
     /// Its address for gateways.

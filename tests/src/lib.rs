@@ -4,6 +4,7 @@
 pub mod egress;
 pub mod fake_control_plane;
 pub mod fake_databricks;
+pub mod fake_ingest;
 pub mod load;
 pub mod process;
 pub mod sim;

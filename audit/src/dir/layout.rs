@@ -11,6 +11,8 @@
 //! | `pseudonym.key` | the key that makes pseudonyms, for its owner alone |
 //! | `subjects.sealed` | sealed names, one JSON object a line |
 //! | `subjects.keys` | the keys of those names, one JSON object a line, for its owner alone |
+//! | `subjects.erased` | who was erased, one JSON object a line: no name of theirs is sealed again |
+//! | `shipped.json` | how far a control plane has the records; its loss costs duplicates only |
 //! | `reserve` | bytes held back on the disk for blocks and refusals |
 //! | `lock` | held by the writer |
 //! | `*.tmp` | a replacement that was under way; no meaning |
@@ -29,6 +31,10 @@ pub const PSEUDONYM_KEY: &str = "pseudonym.key";
 pub const SEALED_NAMES: &str = "subjects.sealed";
 /// `subjects.keys`
 pub const SUBJECT_KEYS: &str = "subjects.keys";
+/// `subjects.erased`
+pub const ERASED: &str = "subjects.erased";
+/// `shipped.json`
+pub const SHIPPED: &str = "shipped.json";
 /// `reserve`
 pub const RESERVE: &str = "reserve";
 /// `lock`
@@ -78,6 +84,43 @@ pub struct InstanceFile {
     pub v: u16,
     /// The instance.
     pub instance: crate::chain::InstanceId,
+}
+
+/// A row of `subjects.erased`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ErasedRow {
+    /// The version of this form, 1.
+    pub v: u16,
+    /// Who was erased.
+    pub subject: crate::Pseudonym,
+}
+
+/// `shipped.json`: how far a control plane has acknowledged the records of a directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ShippedFile {
+    /// The version of this form, 1.
+    pub v: u16,
+    /// The last acknowledged record of each run that the directory still holds, in the order of the chain.
+    pub marks: Vec<crate::chain::Position>,
+    /// Bytes of `subjects.sealed` whose names the control plane has.
+    #[serde(default)]
+    pub names: u64,
+    /// The newest countersignature: the control plane's word that it holds everything up to a record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub countersigned: Option<Countersigned>,
+}
+
+/// The control plane's word that it holds everything up to a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Countersigned {
+    /// The record.
+    pub covers: crate::chain::Position,
+    /// When it was signed, microseconds since 1970 UTC.
+    pub signed_us: i64,
+    /// The control plane's key.
+    pub key: crate::sign::KeyId,
+    /// Its signature.
+    pub signature: crate::sign::Signature,
 }
 
 #[cfg(test)]

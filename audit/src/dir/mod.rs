@@ -156,6 +156,18 @@ impl AuditDir {
         Ok(self.read_json::<layout::InstanceFile>(layout::INSTANCE)?.map(|file| file.instance))
     }
 
+    /// How far a control plane has the records; none where there is no such file, or none that can be read: it is
+    /// never needed.
+    ///
+    /// # Errors
+    /// When it exists and can't be read.
+    pub fn shipped(&self) -> Result<Option<layout::ShippedFile>, DirError> {
+        match self.read_json(layout::SHIPPED) {
+            Err(DirError::Malformed { .. }) => Ok(None),
+            other => other,
+        }
+    }
+
     /// Verifies all that is here. `keys`: the public keys to trust, kept elsewhere; none: those of the directory
     /// itself, which proves less, since whoever can write the records can write them too. `known`: positions known
     /// from elsewhere.

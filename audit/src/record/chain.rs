@@ -166,6 +166,9 @@ pub struct Tombstone {
     pub segments: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// A control plane had acknowledged every record of them, so they went before their retention was over.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub delivered: bool,
 }
 
 /// A gap that the gateway vouches for.

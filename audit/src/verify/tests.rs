@@ -121,7 +121,7 @@ impl Log {
     fn tombstone(&mut self, run: CutRun) {
         let signature = self.signer.sign(&tombstone_message(INSTANCE, &run));
         let cut = SignedRun { run, key: self.signer.public().id(), signature };
-        self.push(Body::Tombstone(Box::new(Tombstone { cut, segments: 1, bytes: 1 })));
+        self.push(Body::Tombstone(Box::new(Tombstone { cut, segments: 1, bytes: 1, delivered: false })));
     }
 
     fn head(&self) -> Head {

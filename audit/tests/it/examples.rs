@@ -265,7 +265,7 @@ pub(crate) fn checkpoint(covers: Position) -> Body {
 pub(crate) fn others() -> Vec<Body> {
     vec![
         Body::Dropped(Dropped { count: 12, reason: DropReason::QueueFull }),
-        Body::Tombstone(Box::new(Tombstone { cut: cut(), segments: 1, bytes: 33_554_432 })),
+        Body::Tombstone(Box::new(Tombstone { cut: cut(), segments: 1, bytes: 33_554_432, delivered: false })),
         Body::Config(Box::new(Config {
             action: ConfigAction::Refused,
             pack: Some(pack()),

@@ -107,6 +107,16 @@ layers::options! {
     /// Where the audit log is. Default ./kt-audit.
     #[arg(value_name = "FOLDER")]
     audit_dir: Option<PathBuf> = "KEEPTRUSTS_GATEWAY_AUDIT_DIR";
+    /// The most bytes that the audit log may have; full, requests are refused. Default 8589934592.
+    #[arg(value_name = "BYTES")]
+    audit_max_bytes: Option<u64> = "KEEPTRUSTS_GATEWAY_AUDIT_MAX_BYTES";
+    /// Whether audit records are delivered to the control plane. Default true.
+    #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    audit_delivery: Option<bool> = "KEEPTRUSTS_GATEWAY_AUDIT_DELIVERY";
+    /// Hours that delivered audit records stay here too, as long as less than half of the room is used. What is not
+    /// delivered stays, however old it is. Default 72.
+    #[arg(value_name = "HOURS")]
+    audit_keep_hours: Option<u64> = "KEEPTRUSTS_GATEWAY_AUDIT_KEEP_HOURS";
     /// What becomes of a request when a content policy fails or runs out of time. Default block.
     #[arg(value_enum)]
     fail_mode: Option<FailModeOption> = "KEEPTRUSTS_GATEWAY_FAIL_MODE";
@@ -212,6 +222,8 @@ impl Options {
             ("trust-threshold", self.trust_threshold.is_some()),
             ("max-policy-age", self.max_policy_age.is_some()),
             ("state-dir", self.state_dir.is_some()),
+            ("audit-delivery", self.audit_delivery == Some(true)),
+            ("audit-keep-hours", self.audit_keep_hours.is_some()),
         ];
         given.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag)
     }
@@ -300,6 +312,10 @@ impl Options {
             ));
         }
         let defaults = self.defaults()?;
+        let mut audit = AuditSettings::new(self.audit_dir.unwrap_or_else(|| PathBuf::from("kt-audit")));
+        audit.log.max_bytes = self.audit_max_bytes.unwrap_or(audit.log.max_bytes);
+        audit.deliver = self.audit_delivery.unwrap_or(audit.deliver);
+        audit.keep_delivered = self.audit_keep_hours.map_or(audit.keep_delivered, Duration::from_hours);
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         Ok(Settings {
             listen: self.listen.unwrap_or(defaults.listen),
@@ -316,10 +332,7 @@ impl Options {
                 keys_file: self.keys_file,
                 require_identity: self.require_identity.unwrap_or(false),
             },
-            audit: Some(AuditSettings {
-                dir: self.audit_dir.unwrap_or_else(|| PathBuf::from("kt-audit")),
-                log: kt_data_plane::audit::Settings::default(),
-            }),
+            audit: Some(audit),
             upstream_ca_file: self.upstream_ca_file,
             heartbeat: self.heartbeat_seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
             fail_mode: match self.fail_mode {

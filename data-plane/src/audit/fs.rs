@@ -1,7 +1,7 @@
 //! The few file operations that the writer needs, behind a trait so that tests can fail each of them.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub(crate) trait Fs: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<(String, u64)>>;
     /// The first `limit` bytes of a file.
     fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>>;
+    /// At most `limit` bytes from `offset` on; fewer only where the file ends.
+    fn read_at(&self, name: &str, offset: u64, limit: u64) -> io::Result<Vec<u8>>;
     /// Makes a new file and opens it for appending; an error where it exists. `private`: for its owner alone.
     fn create(&self, name: &str, private: bool) -> io::Result<Self::File>;
     /// Opens a file for appending.
@@ -101,6 +103,14 @@ impl Fs for RealFs {
     fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(self.path(name))?.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
+        let mut file = File::open(self.path(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
 

@@ -9,14 +9,15 @@ use kt_audit::chain::{Epoch, InstanceId};
 use kt_audit::identity::{PseudonymKey, Subject};
 use kt_audit::record::{Body, DropReason, Kind, Record, RecordError, Retention};
 use kt_audit::sign::PublicKey;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot};
+use kt_audit::{Label, Pseudonym};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::fs::RealFs;
 use super::metrics::{AuditMetrics, add};
 use super::pen::{Pen, Tried};
-use super::settings::{Durability, Settings};
+use super::settings::{Delivery, Durability, Settings};
 use super::state::Identity;
 
 /// Hands records to the writer. Cheap to clone; all clones share one queue.
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) identity: Identity,
     pub(crate) epoch: Epoch,
     pub(crate) settings: Settings,
+    pub(crate) synced: watch::Receiver<u64>,
 }
 
 impl std::fmt::Debug for AuditHandle {
@@ -55,8 +57,19 @@ pub(crate) enum Message {
     Wrote,
     /// An fsync has ended.
     Synced(super::engine::SyncDone),
+    /// Forget a person.
+    Erase(Erase),
     /// Sign a checkpoint, sync, and stop.
     Stop(Option<oneshot::Sender<()>>),
+}
+
+/// A person to be forgotten.
+pub(crate) struct Erase {
+    pub(crate) subject: Pseudonym,
+    pub(crate) reference: Option<Label>,
+    pub(crate) reply: oneshot::Sender<Result<u64, AppendError>>,
+    /// Given back when the writer is done with it.
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 /// One record on its way to the writer.
@@ -196,6 +209,33 @@ impl AuditHandle {
     /// The public part of the key that signs this run's checkpoints.
     pub fn public_key(&self) -> PublicKey {
         self.shared.identity.signer.public()
+    }
+
+    /// What retention asks about the delivery of records, where they are delivered.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        self.shared.settings.delivery.as_ref()
+    }
+
+    /// How many records of this run an fsync covers: those with a smaller sequence. Told after each fsync.
+    pub fn synced(&self) -> watch::Receiver<u64> {
+        self.shared.synced.clone()
+    }
+
+    /// Destroys what the directory holds to tell who `subject` is, for good, and records it. `reference`: of the
+    /// request, such as a ticket.
+    ///
+    /// Returns how many sealed names can't be opened any more; `0` where there were none, or the person was erased
+    /// before: nothing is recorded again then.
+    ///
+    /// # Errors
+    /// When it could not be done or recorded; asking again is safe.
+    pub async fn erase(&self, subject: Pseudonym, reference: Option<Label>) -> Result<u64, AppendError> {
+        let shared = &*self.shared;
+        let room = shared.room.clone().acquire_owned().await.map_err(|_| AppendError::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let erase = Erase { subject, reference, reply, _room: room };
+        shared.sender.send(Message::Erase(erase)).map_err(|_| AppendError::Closed)?;
+        answer.await.map_err(|_| AppendError::Closed)?
     }
 
     /// The counters.

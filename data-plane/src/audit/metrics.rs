@@ -33,6 +33,8 @@ pub struct AuditMetrics {
     pub damage: AtomicU64,
     /// Requests of earlier runs that the start closed as interrupted.
     pub interrupted: AtomicU64,
+    /// Persons whose key was destroyed.
+    pub erasures: AtomicU64,
     /// Times that the wall clock stood behind the last record.
     pub clock_back: AtomicU64,
     /// When the oldest record without an fsync was written, microseconds since 1970 UTC; 0: there is none.

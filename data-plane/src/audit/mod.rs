@@ -20,8 +20,8 @@
 //!
 //! Files of the directory: [`kt_audit::dir`].
 
-mod engine;
-mod fs;
+pub(crate) mod engine;
+pub(crate) mod fs;
 mod handle;
 mod metrics;
 mod pen;
@@ -33,7 +33,7 @@ use std::path::Path;
 
 pub use self::handle::{AppendError, AuditHandle, Receipt};
 pub use self::metrics::AuditMetrics;
-pub use self::settings::{Durability, Settings, SettingsError};
+pub use self::settings::{Delivery, Durability, Settings, SettingsError};
 pub use self::state::OpenError;
 pub use self::writer::{AuditLog, CloseError};
 
@@ -49,4 +49,4 @@ pub fn open(dir: &Path, settings: &Settings) -> Result<(AuditHandle, AuditLog), 
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,5 +1,7 @@
 //! What an operator may set about the audit log.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use kt_audit::identity::PseudonymKey;
@@ -48,6 +50,32 @@ pub struct Settings {
     pub default_retention: Retention,
     /// The fleet's pseudonym key; none: one of the directory's own.
     pub pseudonym_key: Option<PseudonymKey>,
+    /// Where records are delivered elsewhere: retention then follows what was acknowledged, not the days of the
+    /// records.
+    pub delivery: Option<Delivery>,
+}
+
+/// What retention must know of the delivery of records.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Every record in segments with a smaller number is acknowledged. Only grows.
+    pub acked_below: Arc<AtomicU64>,
+    /// How long acknowledged segments stay, so that a control plane that was restored from a backup can have them
+    /// again; while more than half of the byte cap is used they go at once.
+    pub keep: Duration,
+}
+
+impl Delivery {
+    /// The default: three days.
+    pub fn new() -> Self {
+        Self { acked_below: Arc::default(), keep: Duration::from_hours(72) }
+    }
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Default for Settings {
@@ -65,6 +93,7 @@ impl Default for Settings {
             disk_wait: Duration::from_secs(10),
             default_retention: Retention { days: 365, immutable: false },
             pseudonym_key: None,
+            delivery: None,
         }
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use kt_audit::Pseudonym;
 use kt_audit::chain::InstanceId;
-use kt_audit::dir::layout::{self, InstanceFile};
+use kt_audit::dir::layout::{self, ErasedRow, InstanceFile};
 use kt_audit::identity::{PseudonymKey, SealError, SealedName, Subject, SubjectKey, random_key_hex};
 use kt_audit::record::{Damage, DamageKind};
 use kt_audit::sign::{KeyError, Signer};
 use uuid::Uuid;
 
-use super::fs::{Fs, replace, write_all};
+use super::fs::{Fs, FsFile as _, replace, write_all};
 use super::settings::SettingsError;
 
 const MAX_STATE: u64 = 64 << 20;
@@ -167,6 +167,8 @@ fn save<F: Fs>(fs: &F, name: &str, line: &str, private: bool) -> Result<(), Open
 pub(crate) struct Subjects<F: Fs> {
     files: Option<Tables<F>>,
     sealed: HashSet<Pseudonym>,
+    /// Whose names are not sealed again.
+    erased: HashSet<Pseudonym>,
 }
 
 /// The tables, open for appending.
@@ -189,17 +191,30 @@ impl<F: Fs> Subjects<F> {
         let keys: HashSet<_> =
             lines::<F, SubjectKey>(fs, layout::SUBJECT_KEYS).into_iter().map(|row| row.subject).collect();
         let names = lines::<F, SealedName>(fs, layout::SEALED_NAMES).into_iter().map(|row| row.subject);
-        Self { files: None, sealed: names.filter(|subject| keys.contains(subject)).collect() }
+        let sealed = names.filter(|subject| keys.contains(subject)).collect();
+        let erased: HashSet<_> =
+            lines::<F, ErasedRow>(fs, layout::ERASED).into_iter().map(|row| row.subject).collect();
+        let mut subjects = Self { files: None, sealed, erased };
+        // A crash in the middle of an erasure, or a backup of the keys that was put back.
+        let back: Vec<_> = subjects.erased.intersection(&keys).copied().collect();
+        if !back.is_empty() && subjects.destroy(fs, &back).is_err() {
+            tracing::error!("Keys of erased persons are there again and can't be removed.");
+        }
+        subjects
     }
 
     /// Whether the name of `subject` is in the table.
     pub(crate) fn is_sealed(&self, subject: &Subject) -> bool {
-        self.sealed.contains(&subject.pseudonym())
+        self.is_settled(subject.pseudonym())
+    }
+
+    fn is_settled(&self, subject: Pseudonym) -> bool {
+        self.sealed.contains(&subject) || self.erased.contains(&subject)
     }
 
     /// The rows that must be written before a record of `subject` is: none once the name is sealed.
     pub(crate) fn rows(&self, subject: &Subject) -> Result<Option<(String, String)>, SealError> {
-        if self.sealed.contains(&subject.pseudonym()) {
+        if self.is_settled(subject.pseudonym()) {
             return Ok(None);
         }
         let (name, key) = subject.seal()?;
@@ -224,6 +239,53 @@ impl<F: Fs> Subjects<F> {
         written
     }
 
+    /// Takes the keys of `erased` out of the table of keys. Returns how many sealed names can't be opened any more.
+    pub(crate) fn destroy(&mut self, fs: &F, erased: &[Pseudonym]) -> io::Result<u64> {
+        let is_theirs = |subject| erased.contains(&subject);
+        let keys = match fs.read(layout::SUBJECT_KEYS, u64::MAX) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            keys => keys?,
+        };
+        let rows: Vec<SubjectKey> = rows(&keys).collect();
+        let with_key: HashSet<Pseudonym> =
+            rows.iter().map(|row| row.subject).filter(|subject| is_theirs(*subject)).collect();
+        if with_key.is_empty() {
+            return Ok(0);
+        }
+        let names = fs.read(layout::SEALED_NAMES, u64::MAX)?;
+        let sealed = self::rows::<SealedName>(&names).filter(|row| with_key.contains(&row.subject)).count();
+        // A torn line is of no use to anybody and may be of theirs: it goes too.
+        let kept = rows.iter().filter(|row| !is_theirs(row.subject));
+        let text: String = kept.filter_map(|row| Some(serde_json::to_string(row).ok()? + "\n")).collect();
+        let text = zeroize::Zeroizing::new(text);
+        let keys = zeroize::Zeroizing::new(keys);
+        // The file that is open for appending is about to be another one.
+        self.files = None;
+        replace(fs, layout::SUBJECT_KEYS, text.as_bytes(), true)?;
+        drop(keys);
+        for subject in &with_key {
+            self.sealed.remove(subject);
+        }
+        Ok(sealed as u64)
+    }
+
+    /// Whether nothing of `subject` is sealed any more, for good.
+    pub(crate) fn is_erased(&self, subject: Pseudonym) -> bool {
+        self.erased.contains(&subject)
+    }
+
+    /// Writes down, durably, that `subject` is erased: no name is sealed for that pseudonym again. Returns the bytes
+    /// that this takes.
+    pub(crate) fn remember_erased(&mut self, fs: &F, subject: Pseudonym) -> io::Result<u64> {
+        let row = serde_json::to_string(&ErasedRow { v: 1, subject })? + "\n";
+        let file = open_table(fs, layout::ERASED, false)?;
+        write_all(&file, row.as_bytes()).1?;
+        file.sync()?;
+        fs.sync_dir()?;
+        self.erased.insert(subject);
+        Ok(row.len() as u64)
+    }
+
     /// The files that an fsync must cover, where they are open.
     pub(crate) fn files(&self) -> impl Iterator<Item = Arc<F::File>> {
         self.files.iter().flat_map(|tables| [tables.keys.clone(), tables.names.clone()])
@@ -245,6 +307,9 @@ fn open_table<F: Fs>(fs: &F, name: &str, private: bool) -> io::Result<F::File> {
 }
 
 fn lines<F: Fs, T: serde::de::DeserializeOwned>(fs: &F, name: &str) -> Vec<T> {
-    let content = fs.read(name, MAX_STATE).unwrap_or_default();
-    content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    rows(&fs.read(name, MAX_STATE).unwrap_or_default()).collect()
+}
+
+fn rows<T: serde::de::DeserializeOwned>(content: &[u8]) -> impl Iterator<Item = T> {
+    content.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
 }

@@ -23,11 +23,11 @@ use jiff::Timestamp;
 use kt_audit::chain::Epoch;
 use kt_audit::dir::layout;
 use rustix::fs::FlockOperation;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::engine::{Engine, SyncDone, SyncJob};
 use super::fs::{Fs, RealFs};
-use super::handle::{Append, AppendError, AuditHandle, Entry, Message, Receipt, Shared};
+use super::handle::{Append, AppendError, AuditHandle, Entry, Erase, Message, Receipt, Shared};
 use super::metrics::AuditMetrics;
 use super::pen::Pen;
 use super::settings::{Durability, Settings};
@@ -99,6 +99,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
     let room = Arc::new(Semaphore::new(settings.queue_records));
     let (identity, epoch) = (engine.identity().clone(), engine.epoch());
     let pen = Arc::new(Pen::new(engine));
+    let (synced_count, synced) = watch::channel(0);
     let handle = AuditHandle::new(Shared {
         pen: pen.clone(),
         sender: sender.clone(),
@@ -108,6 +109,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
         identity,
         epoch,
         settings: settings.clone(),
+        synced,
     });
 
     let (jobs, work) = mpsc::sync_channel::<SyncJob<RealFs>>(1);
@@ -132,6 +134,7 @@ pub(crate) fn start(dir: &Path, settings: &Settings) -> Result<(AuditHandle, Aud
         waiting: VecDeque::new(),
         unsynced_at: None,
         syncing: false,
+        synced_count,
         next_tick: Instant::now() + TICK,
         started: (Instant::now(), wall_us()),
     };
@@ -186,6 +189,8 @@ struct Writer<F: Fs> {
     /// When the oldest record without an fsync was written.
     unsynced_at: Option<Instant>,
     syncing: bool,
+    /// Told how many records of this run an fsync covers.
+    synced_count: watch::Sender<u64>,
     next_tick: Instant,
     started: (Instant, i64),
 }
@@ -239,6 +244,7 @@ impl<F: Fs> Writer<F> {
                 }
                 Message::Wrote => self.note_unsynced()?,
                 Message::Synced(done) => self.synced(&done)?,
+                Message::Erase(erase) => self.erase(erase)?,
                 Message::Stop(done) => return Some(Then::Stop(done)),
             }
             if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
@@ -344,6 +350,9 @@ impl<F: Fs> Writer<F> {
     fn synced(&mut self, done: &SyncDone) -> Option<()> {
         self.syncing = false;
         self.pen.take()?.engine.sync_done(done);
+        if let (Ok(()), Some(upto)) = (&done.result, done.upto) {
+            self.synced_count.send_replace(upto.saturating_add(1));
+        }
         while self.waiting.front().is_some_and(|(sequence, _)| Some(*sequence) <= done.upto) {
             let (sequence, mut append) = self.waiting.pop_front()?;
             match &done.result {
@@ -351,6 +360,14 @@ impl<F: Fs> Writer<F> {
                 Err(error) => self.fail(append, AppendError::Io(error.kind().into())),
             }
         }
+        self.note_unsynced()
+    }
+
+    /// What waits in the queue before it is not overtaken by much: an erasure is no record of a request.
+    fn erase(&mut self, erase: Erase) -> Option<()> {
+        let result = self.pen.take()?.engine.erase(erase.subject, erase.reference, wall_us());
+        // A caller that has gone away needs no answer.
+        erase.reply.send(result).ok();
         self.note_unsynced()
     }
 
@@ -366,7 +383,8 @@ impl<F: Fs> Writer<F> {
             match message {
                 Message::Append(append) => batch.push(append),
                 Message::Synced(done) => self.synced(&done)?,
-                Message::Wrote | Message::Stop(_) => {}
+                // Whoever asked hears that the log is closed.
+                Message::Wrote | Message::Stop(_) | Message::Erase(_) => {}
             }
         }
         self.append(&mut batch)?;
@@ -383,7 +401,7 @@ impl<F: Fs> Writer<F> {
             match self.receiver.recv() {
                 Ok(Message::Synced(done)) => self.synced(&done)?,
                 Ok(Message::Append(append)) => self.fail(append, AppendError::Closed),
-                Ok(Message::Wrote | Message::Stop(_)) => {}
+                Ok(Message::Wrote | Message::Stop(_) | Message::Erase(_)) => {}
                 Err(_) => break,
             }
         }

@@ -88,12 +88,18 @@ pub(crate) enum NoBody {
     Broken(String),
 }
 
+/// A channel of its own, and what to say on it.
+pub(crate) async fn channel(settings: &ControlSettings) -> Result<(Channel, Bearer), Ended> {
+    let bearer = Bearer::read(&settings.token_file)?;
+    let endpoint = endpoint(settings)?;
+    let channel = endpoint.connect().await.map_err(|error| Ended::Broken(chain(&error)))?;
+    Ok((channel, bearer))
+}
+
 impl Client {
     /// Opens a connection.
     pub(crate) async fn connect(settings: &ControlSettings) -> Result<Self, Ended> {
-        let bearer = Bearer::read(&settings.token_file)?;
-        let endpoint = endpoint(settings)?;
-        let channel = endpoint.connect().await.map_err(|error| Ended::Broken(chain(&error)))?;
+        let (channel, bearer) = channel(settings).await?;
         let client = DeliveryServiceClient::with_interceptor(channel, bearer);
         Ok(Self(client.max_decoding_message_size(MAX_MESSAGE)))
     }
@@ -146,7 +152,7 @@ pub(crate) fn ended(status: &Status) -> Ended {
 }
 
 /// A status in one line. Its message is the other side's or a library's; neither has the token.
-fn brief(status: &Status) -> String {
+pub(crate) fn brief(status: &Status) -> String {
     let message: String = status.message().chars().filter(|c| !c.is_control()).take(200).collect();
     format!("{:?}: {message}", status.code())
 }

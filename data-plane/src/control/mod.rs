@@ -166,6 +166,11 @@ impl Control {
         Arc::clone(&self.keys)
     }
 
+    /// Who this gateway is, over restarts.
+    pub(crate) fn gateway_id(&self) -> Uuid {
+        self.gateway_id
+    }
+
     pub(crate) fn status(&self) -> Arc<ControlStatus> {
         Arc::clone(&self.status)
     }

@@ -183,10 +183,7 @@ impl Plan {
             settings.identity.keys_file = Some(at("keys.json"));
         }
         if self.audit {
-            settings.audit = Some(kt_data_plane::settings::AuditSettings {
-                dir: at("audit"),
-                log: kt_data_plane::audit::Settings::default(),
-            });
+            settings.audit = Some(kt_data_plane::settings::AuditSettings::new(at("audit")));
         }
         (self.change)(&mut settings);
         let running = Gateway::start(settings).await?;

@@ -1,6 +1,7 @@
 //! The state machine behind the writer: chain, segments, room, retention. No thread, no clock, no waiting: the
 //! time is an argument and files are behind [`Fs`], so that a test can crash it between any two operations.
 
+mod erase;
 mod recover;
 mod retention;
 mod segments;
@@ -357,4 +358,4 @@ impl<F: Fs> Engine<F> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

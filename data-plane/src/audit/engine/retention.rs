@@ -1,5 +1,7 @@
 //! Cutting segments that nobody needs to keep any longer.
 
+use std::sync::atomic::Ordering;
+
 use kt_audit::record::{Body, CutRun, SignedRun, Tombstone};
 use kt_audit::segment::{Header, Item, scan};
 use kt_audit::sign::tombstone_message;
@@ -9,6 +11,7 @@ use super::recover::{Closed, merge_cut};
 use super::{Engine, Results};
 use crate::audit::fs::{Fs, FsFile as _};
 use crate::audit::metrics::add;
+use crate::audit::settings::Delivery;
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -40,12 +43,28 @@ impl<F: Fs> Engine<F> {
             // What can't be read can't be judged; it stays, and so does the gap around it.
             let header = segment.header?;
             let next = self.header_after(index)?;
-            if end_of_keep(&header, &next) > now_us || next.segment <= header.segment {
+            let is_due = match &self.settings.delivery {
+                None => end_of_keep(&header, &next) <= now_us,
+                Some(delivery) => self.is_delivered(delivery, &header, &next, now_us),
+            };
+            if !is_due || next.segment <= header.segment {
                 return None;
             }
             let last = self.hash_after(segment, &header, &next)?;
             Some(Expired { segment: *segment, header, last })
         })
+    }
+
+    /// Whether a segment is needed no longer because somebody else has it: acknowledged in whole, kept for a while,
+    /// and no request that it opens is without its end. What is not acknowledged stays, however old it is.
+    fn is_delivered(&self, delivery: &Delivery, header: &Header, next: &Header, now_us: i64) -> bool {
+        let acked = delivery.acked_below.load(Ordering::Acquire);
+        if header.segment >= acked || self.open.values().any(|open| open.segment <= header.segment) {
+            return false;
+        }
+        let keep = i64::try_from(delivery.keep.as_micros()).unwrap_or(i64::MAX);
+        let since = header.created_us.max(next.created_us);
+        since.saturating_add(keep) <= now_us || self.space.used > self.settings.max_bytes / 2
     }
 
     /// The header of the next segment that can be read.
@@ -76,7 +95,8 @@ impl<F: Fs> Engine<F> {
         let signer = &self.identity.signer;
         let signature = signer.sign(&tombstone_message(self.identity.instance, &run));
         let cut = SignedRun { run, key: signer.public().id(), signature };
-        let tombstone = Tombstone { cut, segments: 1, bytes: expired.segment.bytes };
+        let delivered = self.settings.delivery.is_some();
+        let tombstone = Tombstone { cut, segments: 1, bytes: expired.segment.bytes, delivered };
         let before = self.written.next_sequence;
         self.stage_own(Body::Tombstone(Box::new(tombstone)), now_us);
         self.flush(&mut Results::new());

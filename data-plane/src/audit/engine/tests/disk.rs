@@ -8,7 +8,7 @@ use crate::audit::fs::{Fs, FsFile};
 
 /// What fails next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// A write is short, and the one after it fails.
     Write,
     /// A write fails without a byte.
@@ -46,10 +46,10 @@ struct State {
 }
 
 #[derive(Debug, Clone, Default)]
-pub(in crate::audit::engine) struct Disk(Arc<Mutex<State>>);
+pub(crate) struct Disk(Arc<Mutex<State>>);
 
 #[derive(Debug)]
-pub(in crate::audit::engine) struct DiskFile {
+pub(crate) struct DiskFile {
     disk: Disk,
     inode: usize,
 }
@@ -59,17 +59,17 @@ impl Disk {
         self.0.lock().unwrap()
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.state().names.keys().cloned().collect()
     }
 
-    pub(super) fn content(&self, name: &str) -> Option<Vec<u8>> {
+    pub(crate) fn content(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         state.names.get(name).map(|inode| state.inodes[*inode].data.clone())
     }
 
     /// Replaces a file, durably, as somebody with an editor would.
-    pub(super) fn put(&self, name: &str, data: Vec<u8>) {
+    pub(crate) fn put(&self, name: &str, data: Vec<u8>) {
         let mut state = self.state();
         state.inodes.push(Inode { data: data.clone(), durable: data });
         let inode = state.inodes.len() - 1;
@@ -77,39 +77,39 @@ impl Disk {
         state.durable_names.insert(name.to_owned(), inode);
     }
 
-    pub(super) fn delete(&self, name: &str) {
+    pub(crate) fn delete(&self, name: &str) {
         let mut state = self.state();
         state.names.remove(name);
         state.durable_names.remove(name);
     }
 
-    pub(super) fn set_capacity(&self, capacity: Option<usize>) {
+    pub(crate) fn set_capacity(&self, capacity: Option<usize>) {
         self.state().capacity = capacity;
     }
 
-    pub(super) fn used(&self) -> usize {
+    pub(crate) fn used(&self) -> usize {
         self.state().used()
     }
 
-    pub(super) fn fail_next(&self, fault: Fault) {
+    pub(crate) fn fail_next(&self, fault: Fault) {
         self.state().faults.push(fault);
     }
 
-    pub(super) fn forgive(&self) {
+    pub(crate) fn forgive(&self) {
         self.state().faults.clear();
     }
 
     /// The process dies at the operation after `operations` more; a write that it is in is cut in the middle.
-    pub(super) fn die_after(&self, operations: u32) {
+    pub(crate) fn die_after(&self, operations: u32) {
         self.state().fuse = Some(operations);
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    pub(crate) fn is_dead(&self) -> bool {
         self.state().dead
     }
 
     /// The process starts again; the machine had gone on.
-    pub(super) fn restart(&self) {
+    pub(crate) fn restart(&self) {
         let mut state = self.state();
         state.dead = false;
         state.fuse = None;
@@ -117,7 +117,7 @@ impl Disk {
     }
 
     /// The machine loses power: of what was not synced, a part of each file's end survives.
-    pub(super) fn power_cut(&self, mut luck: impl FnMut(usize) -> usize) {
+    pub(crate) fn power_cut(&self, mut luck: impl FnMut(usize) -> usize) {
         let mut state = self.state();
         for inode in &mut state.inodes {
             let fresh = inode.data.len().saturating_sub(inode.durable.len());
@@ -184,6 +184,14 @@ impl Fs for Disk {
         let state = self.state();
         let data = &state.inodes[state.inode(name)?].data;
         Ok(data[..data.len().min(usize::try_from(limit).unwrap_or(usize::MAX))].to_vec())
+    }
+
+    fn read_at(&self, name: &str, offset: u64, limit: u64) -> io::Result<Vec<u8>> {
+        let state = self.state();
+        let data = &state.inodes[state.inode(name)?].data;
+        let start = data.len().min(usize::try_from(offset).unwrap());
+        let end = data.len().min(start.saturating_add(usize::try_from(limit).unwrap_or(usize::MAX)));
+        Ok(data[start..end].to_vec())
     }
 
     fn create(&self, name: &str, _private: bool) -> io::Result<DiskFile> {

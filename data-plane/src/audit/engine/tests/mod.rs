@@ -1,6 +1,6 @@
 //! The engine on a disk that tears, fills and dies.
 
-mod disk;
+pub(crate) mod disk;
 mod faults;
 mod model;
 mod retention;
