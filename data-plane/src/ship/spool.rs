@@ -122,6 +122,8 @@ pub(crate) struct Spool<F: Fs> {
     loss: Option<Loss>,
     /// What would come next in the run that was read last.
     next: Option<(Epoch, u64)>,
+    /// The hash of the record that was read or passed last.
+    tip: Option<Digest>,
 }
 
 impl<F: Fs> Spool<F> {
@@ -134,6 +136,7 @@ impl<F: Fs> Spool<F> {
             cursor: None,
             loss: None,
             next: None,
+            tip: None,
         }
     }
 
@@ -167,6 +170,7 @@ impl<F: Fs> Spool<F> {
         self.cursor = None;
         self.loss = None;
         self.next = None;
+        self.tip = None;
         let mut diverged = Vec::new();
         for mark in marks {
             match self.agrees(mark)? {
@@ -302,7 +306,9 @@ impl<F: Fs> Spool<F> {
         match self.segments.get(&name) {
             Some(Ok(header)) if header.instance == self.instance => {
                 // What is acknowledged in whole is not read.
-                if !self.is_acked(header) {
+                if self.is_acked(header) {
+                    self.tip = self.marks.get(&header.epoch).map(|mark| mark.hash);
+                } else {
                     cursor.origin = Some((header.epoch, header.ordinal));
                 }
             }
@@ -354,9 +360,15 @@ impl<F: Fs> Spool<F> {
                         return Taken::Stop;
                     }
                     let end = offset + frame.stored_len();
-                    if self.marks.get(&reading.epoch).is_some_and(|mark| frame.sequence <= mark.sequence) {
+                    let mark = self.marks.get(&reading.epoch);
+                    if let Some(mark) = mark.filter(|mark| frame.sequence <= mark.sequence) {
+                        self.tip = (frame.sequence == mark.sequence).then_some(mark.hash);
                         self.move_to(start, end, Some(frame.sequence));
                         continue;
+                    }
+                    // Unreadable bytes between two records that fit together were none: a write that failed.
+                    if self.tip == Some(frame.previous) {
+                        self.loss = None;
                     }
                     if let Some(batch) = batch {
                         let fits = batch.frames.len() + frame.stored_len() <= reading.limits.bytes
@@ -393,6 +405,7 @@ impl<F: Fs> Spool<F> {
                     batch.segment = segment;
                     batch.frames.extend_from_slice(bytes.get(offset..end).unwrap_or_default());
                     self.next = Some((reading.epoch, frame.sequence.saturating_add(1)));
+                    self.tip = Some(hash);
                     self.move_to(start, end, Some(frame.sequence));
                 }
                 Some(Item::Corrupt { offset, length, .. }) => {

@@ -86,13 +86,14 @@ struct Store {
     order: Vec<Epoch>,
     coming: VecDeque<(u64, Batch)>,
     answers: VecDeque<Message>,
-    duplicates: u64,
+    /// Power was cut while not everything was synced: the chain on disk may have a hole, which is told.
+    is_lossy: bool,
 }
 
 impl Store {
     fn take(&mut self, instance: InstanceId) {
         let Some((number, batch)) = self.coming.pop_front() else { return };
-        assert_eq!(batch.loss, None, "nothing was damaged");
+        assert!(batch.loss.is_none() || self.is_lossy, "nothing was damaged");
         let epoch = batch.last.epoch;
         if !self.order.contains(&epoch) {
             self.order.push(epoch);
@@ -108,9 +109,12 @@ impl Store {
                 assert_eq!(was, (frame.previous, previous), "another record under the same number");
                 true
             }) {
-                self.duplicates += 1;
-            } else if let Some(before) = frame.sequence.checked_sub(1) {
-                assert!(run.contains_key(&before), "{} came before {before}", frame.sequence);
+                // It came again.
+            } else if let Some(before) = frame.sequence.checked_sub(1)
+                && !run.contains_key(&before)
+            {
+                let is_told = batch.loss.is_some() && frame.sequence == batch.first_sequence;
+                assert!(is_told, "{} came before {before}", frame.sequence);
             }
             expected += 1;
         }
@@ -165,7 +169,6 @@ struct World {
     /// What must arrive.
     safe: BTreeMap<(Epoch, u64), Digest>,
     instance: Option<InstanceId>,
-    is_faulty: bool,
 }
 
 impl World {
@@ -181,7 +184,6 @@ impl World {
             luck: None,
             safe: BTreeMap::new(),
             instance: None,
-            is_faulty: false,
         }
     }
 
@@ -235,10 +237,7 @@ impl World {
                 self.disk.die_after(operations);
                 self.luck = Some(luck);
             }
-            Action::Fail(fault) => {
-                self.is_faulty = true;
-                self.disk.fail_next(fault);
-            }
+            Action::Fail(fault) => self.disk.fail_next(fault),
             Action::Pump(count) => {
                 for _ in 0..count {
                     self.pump();
@@ -324,6 +323,10 @@ impl World {
     fn pump(&mut self) {
         let (now, welcome) = (self.now, self.store.welcome());
         let process = self.process();
+        // Not before the first fsync of a run: it covers what the run before has left.
+        if process.synced == 0 {
+            return;
+        }
         match process.session.step(now) {
             Step::Wait(_) => {}
             Step::Connect => {
@@ -399,6 +402,7 @@ impl World {
         match self.luck.take() {
             None => self.disk.restart(),
             Some(luck) => {
+                self.store.is_lossy = true;
                 let mut luck = luck.into_iter().cycle();
                 self.disk.power_cut(|bound| usize::from(luck.next().unwrap()) % bound);
             }
@@ -433,6 +437,10 @@ impl World {
             let stored = self.store.runs.get(epoch).and_then(|run| run.get(sequence));
             assert_eq!(stored.map(|(_, hash)| *hash), Some(*hash), "record {sequence} of {epoch}");
         }
+        assert!(self.store.order.is_sorted(), "{:?}", self.store.order);
+        if self.store.is_lossy {
+            return;
+        }
         // Runs follow on each other, in the order in which they were, and each is whole from its first record.
         let mut before = Digest::ZERO;
         for epoch in &self.store.order {
@@ -442,7 +450,6 @@ impl World {
                 before = *hash;
             }
         }
-        assert!(self.store.order.is_sorted(), "{:?}", self.store.order);
     }
 }
 
@@ -455,7 +462,7 @@ fn marks_are_true(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, max_shrink_iters: 4_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 4_000, ..ProptestConfig::default() })]
     #[test]
     fn what_an_fsync_covers_is_delivered_once_in_order_and_whole(
         actions in proptest::collection::vec(action(), 1..120)
