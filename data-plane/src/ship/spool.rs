@@ -564,3 +564,6 @@ struct Reading {
     limits: Limits,
     through: Option<Through>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The engine on a disk that tears, fills and dies.
 
 pub(crate) mod disk;
+mod erase;
 mod faults;
 mod model;
 mod retention;
