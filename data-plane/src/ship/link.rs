@@ -92,10 +92,13 @@ type Outgoing = mpsc::Sender<v1::ShipRequest>;
 /// What is read in one go.
 struct Piece<F: Fs> {
     spool: Spool<F>,
-    read: io::Result<(Option<names::Rows>, Option<(Batch, Vec<u8>)>)>,
+    read: io::Result<Read>,
     /// All records up to there could be read.
     through: Option<Through>,
 }
+
+/// Names, and a batch with its frames compressed.
+type Read = (Option<names::Rows>, Option<(Batch, Vec<u8>)>);
 
 /// An erasure that was asked for.
 struct Erased {
@@ -524,10 +527,10 @@ impl<F: Fs> Link<F> {
                 signature,
             })
         })();
-        match parsed {
-            Some(countersigned) => self.marks.countersigned = Some(countersigned),
-            None => tracing::warn!("Countersignature of the control plane does not fit; it is not kept."),
+        if parsed.is_none() {
+            tracing::warn!("Countersignature of the control plane does not fit; it is not kept.");
         }
+        self.marks.countersigned = parsed.or(self.marks.countersigned);
     }
 
     fn erase(&self, erase: &v1::ShipErase, erasing: &mut JoinSet<Erased>) {

@@ -38,7 +38,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(9);
 /// No ping is asked for more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a batch may be without an answer although the other side lives.
-pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// How long records wait for others to share a batch with.
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
 /// The largest batch, whatever the server takes.

@@ -463,7 +463,7 @@ impl<F: Fs> Spool<F> {
     }
 
     fn lost_segment(&mut self, why: Why, name: SegmentName) -> io::Result<()> {
-        let bytes = self.read(name, |bytes| bytes.len())?.unwrap_or(0);
+        let bytes = self.read(name, <[u8]>::len)?.unwrap_or(0);
         self.lost(why, bytes as u64, 0);
         Ok(())
     }
@@ -496,7 +496,7 @@ impl<F: Fs> Spool<F> {
             let run = self.segments.iter().filter_map(|(name, header)| Some((*name, header.ok()?)));
             run.filter(|(_, header)| header.epoch == mark.epoch && header.instance == self.instance)
         };
-        let holder = of_run().filter(|(_, header)| header.first_sequence <= mark.sequence).last();
+        let holder = of_run().filter(|(_, header)| header.first_sequence <= mark.sequence).next_back();
         let Some((name, _)) = holder else {
             // It was before what is held; the first record here names it, where it is the next.
             return Ok(of_run().next().map(|(_, header)| {
