@@ -496,7 +496,7 @@ impl<F: Fs> Spool<F> {
             let run = self.segments.iter().filter_map(|(name, header)| Some((*name, header.ok()?)));
             run.filter(|(_, header)| header.epoch == mark.epoch && header.instance == self.instance)
         };
-        let holder = of_run().filter(|(_, header)| header.first_sequence <= mark.sequence).next_back();
+        let holder = of_run().rfind(|(_, header)| header.first_sequence <= mark.sequence);
         let Some((name, _)) = holder else {
             // It was before what is held; the first record here names it, where it is the next.
             return Ok(of_run().next().map(|(_, header)| {

@@ -7,6 +7,8 @@ mod bounded;
 #[cfg(test)]
 mod connected;
 #[cfg(test)]
+mod delivered;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod errors;
