@@ -104,6 +104,21 @@ pub struct PolicyRefusal {
     pub limit: Option<u64>,
 }
 
+impl From<&kt_policy::evaluate::Refusal> for PolicyRefusal {
+    fn from(refusal: &kt_policy::evaluate::Refusal) -> Self {
+        Self {
+            status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::FORBIDDEN),
+            kind: refusal.kind.as_str(),
+            code: refusal.code,
+            policy: refusal.policy,
+            rule: refusal.rule.clone(),
+            param: refusal.param.clone(),
+            message: refusal.message.clone(),
+            limit: refusal.limit,
+        }
+    }
+}
+
 impl PolicyRefusal {
     /// Whether a content policy blocked the request.
     pub fn is_block(&self) -> bool {
@@ -283,6 +298,9 @@ pub enum UpstreamFault {
     /// A whole answer where only a stream can be bounded.
     #[error("the upstream did not stream its answer, so that its length could not be bounded")]
     NotStreamed,
+    /// An answer that can't be read, so that the policies can't judge it.
+    #[error("the upstream answered with something that the policies of this gateway can't inspect")]
+    NotInspectable,
     /// The upstream reported a failure inside the stream.
     #[error("the upstream failed inside the stream")]
     StreamError,
@@ -305,6 +323,7 @@ impl UpstreamFault {
             Self::TooLarge => "upstream_answer_too_large",
             Self::StreamCut => "upstream_stream_cut",
             Self::NotStreamed => "upstream_not_streamed",
+            Self::NotInspectable => "upstream_not_inspectable",
             Self::StreamError => "upstream_stream_error",
         }
     }
@@ -446,7 +465,10 @@ impl GatewayError {
                 _ => Retry::Unsaid,
             },
             Self::UpstreamFailed(
-                UpstreamFault::Redirect | UpstreamFault::Encoded | UpstreamFault::NotJson,
+                UpstreamFault::Redirect
+                | UpstreamFault::Encoded
+                | UpstreamFault::NotJson
+                | UpstreamFault::NotInspectable,
             ) => Retry::Never,
             _ => Retry::Unsaid,
         }

@@ -48,6 +48,7 @@ pub(crate) struct EvaluationLabels {
     pub(crate) policy: &'static str,
     pub(crate) result: &'static str,
     pub(crate) mode: &'static str,
+    pub(crate) phase: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

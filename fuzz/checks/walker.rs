@@ -10,7 +10,7 @@ use kt_policy::{
     json::{Document, Limits},
     pack::{BlockResponse, providers::DataPolicy},
     request::Request,
-    verdict::{Endpoint, Mode, PolicyKind, Verdict},
+    verdict::{Endpoint, Mode, Phase, PolicyKind, Verdict},
 };
 
 /// Everything is found and replaced: words, quotes, structure, parts of characters' escapes.
@@ -106,6 +106,7 @@ fn pack(model: &str, words: &[&str]) -> CompiledPack {
             kind: PolicyKind::DlpFilter,
             mode: Mode::Enforce,
             endpoints: BTreeMap::new(),
+            phases: vec![Phase::Input, Phase::Output],
             message: None,
             policy: CompiledPolicy::Content(Box::new(Finder { words, rules })),
         }],
@@ -128,6 +129,7 @@ fn pack(model: &str, words: &[&str]) -> CompiledPack {
         }],
         fallback: None,
         aliases: BTreeMap::new(),
+        hold_back: 64,
         block_response: BlockResponse::Conflict,
         attachments: BTreeMap::new(),
         exceptions: Vec::new(),

@@ -19,7 +19,7 @@ use crate::{
         Exception, Pack, ParsedPack, Target,
         kinds::{InjectionResponseAction, PromptInjection},
     },
-    verdict::{Mode, PolicyKind},
+    verdict::{Mode, Phase, PolicyKind},
 };
 
 /// The most rules of all detectors of a pack together.
@@ -77,6 +77,7 @@ pub fn compile(parsed: &ParsedPack) -> (Option<CompiledPack>, Vec<Diagnostic>) {
             .map(|(alias, model)| (alias.clone(), Arc::from(model.as_str())))
             .collect(),
         block_response: pack.policies.block_response,
+        hold_back: pack.policies.answers.hold_back,
         attachments: pack.policies.attachments.clone(),
         exceptions: pack.exceptions.iter().filter_map(exception).collect(),
         redaction_metadata: pack.policies.chain.contains(&PolicyKind::PiiDetector)
@@ -112,6 +113,7 @@ fn chain_entry(pack: &Pack, kind: PolicyKind) -> (Option<ChainEntry>, Vec<Proble
                 kind,
                 mode,
                 endpoints: std::collections::BTreeMap::new(),
+                phases: vec![Phase::Input],
                 message: None,
                 policy,
             }),
@@ -123,18 +125,18 @@ fn chain_entry(pack: &Pack, kind: PolicyKind) -> (Option<ChainEntry>, Vec<Proble
             let block = blocks.prompt_injection.clone().unwrap_or_default();
             let (detector, problems) = InjectionDetector::compile(&block);
             let message = Arc::from(block.response.message.as_str());
-            let entry = content(kind, injection_mode(&block), block.endpoints, detector);
+            let entry = content(kind, injection_mode(&block), block.endpoints, block.phases, detector);
             (entry.map(|entry| ChainEntry { message: Some(message), ..entry }), problems)
         }
         PolicyKind::PiiDetector => {
             let block = blocks.pii_detector.clone().unwrap_or_default();
             let (detector, problems) = PiiScanner::compile(&block);
-            (content(kind, block.mode, block.endpoints, detector), problems)
+            (content(kind, block.mode, block.endpoints, block.phases, detector), problems)
         }
         PolicyKind::DlpFilter => {
             let block = blocks.dlp_filter.clone().unwrap_or_default();
             let (detector, problems) = DlpScanner::compile(&block);
-            (content(kind, block.mode, block.endpoints, detector), problems)
+            (content(kind, block.mode, block.endpoints, block.phases, detector), problems)
         }
         PolicyKind::Rbac => {
             let block = blocks.rbac.clone().unwrap_or_default();
@@ -160,10 +162,12 @@ fn content(
     kind: PolicyKind,
     mode: Mode,
     endpoints: std::collections::BTreeMap<crate::verdict::Endpoint, crate::pack::kinds::EndpointAction>,
+    phases: Vec<Phase>,
     detector: Option<impl Detector + 'static>,
 ) -> Option<ChainEntry> {
     let detector: Box<dyn Detector> = Box::new(detector?);
-    Some(ChainEntry { kind, mode, endpoints, message: None, policy: CompiledPolicy::Content(detector) })
+    let policy = CompiledPolicy::Content(detector);
+    Some(ChainEntry { kind, mode, endpoints, phases, message: None, policy })
 }
 
 fn diagnostic(parsed: &ParsedPack, kind: PolicyKind, problem: Problem) -> Diagnostic {
@@ -252,6 +256,7 @@ fn exception(exception: &Exception) -> Option<CompiledException> {
         policy,
         rule: rule.map(Arc::from),
         scope: exception.scope.clone(),
+        ticket: exception.ticket.as_deref().map(Arc::from),
         expires: exception.expires,
     })
 }

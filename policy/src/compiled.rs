@@ -11,7 +11,7 @@ use crate::{
         kinds::EndpointAction,
         providers::{DataPolicy, HealthProbe, SecretKeyRef, Trigger},
     },
-    verdict::{Endpoint, Mode, PolicyKind},
+    verdict::{Endpoint, Mode, Phase, PolicyKind},
 };
 
 /// Identity of one version of a pack: name, semantic version and the SHA-256 of the exact source bytes.
@@ -51,6 +51,8 @@ pub struct CompiledPack {
     pub aliases: BTreeMap<String, Arc<str>>,
     /// What a blocked caller gets.
     pub block_response: BlockResponse,
+    /// How many bytes of a streamed answer are held back behind what is let go.
+    pub hold_back: usize,
     /// What happens with attachments, by media type pattern.
     pub attachments: BTreeMap<String, AttachmentRule>,
     /// Findings that are let pass for a time.
@@ -68,6 +70,8 @@ pub struct ChainEntry {
     pub mode: Mode,
     /// What it does on single endpoints instead.
     pub endpoints: BTreeMap<Endpoint, EndpointAction>,
+    /// Whether it reads requests, answers or both; of policies that read no texts, requests.
+    pub phases: Vec<Phase>,
     /// The message of its block answers, when the pack sets one.
     pub message: Option<Arc<str>>,
     /// What it does.
@@ -155,6 +159,8 @@ pub struct CompiledException {
     pub rule: Option<Arc<str>>,
     /// For whom.
     pub scope: ExceptionScope,
+    /// Where it was decided.
+    pub ticket: Option<Arc<str>>,
     /// From this moment on the rule acts again.
     pub expires: Timestamp,
 }

@@ -11,6 +11,7 @@
 //! - `bind` fills what only one gateway knows (workspace, secrets, allowed upstreams);
 //! - `json` and `request` read a request once, `detect` finds things in its texts, `evaluate` decides.
 
+mod answer;
 pub mod bind;
 pub mod caller;
 pub mod codes;

@@ -52,6 +52,26 @@ impl PolicyKind {
     }
 }
 
+/// In which half of a request's life something is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// On the request.
+    Input,
+    /// On the answer.
+    Output,
+}
+
+impl Phase {
+    /// The name as written in a pack and in records.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+        }
+    }
+}
+
 impl fmt::Display for PolicyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

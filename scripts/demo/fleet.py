@@ -197,7 +197,8 @@ class Fleet(Processes):
         check(reply.status == 409, "wanted 409")
         check(self.chat("hello", self.ports["gw-2"]).status == 200, "wanted 200 with a key that was pushed")
         self.start_control_plane()
-        self.until_status("the fleet's return", lambda: self.counts()["applied"] == len(GATEWAYS))
+        # A gateway that was turned away while the control plane went waits up to 30 s before it tries again.
+        self.until_status("the fleet's return", lambda: self.counts()["applied"] == len(GATEWAYS), seconds=60)
         self.people_run("fleet", "status")
 
         say.step(8, "who did what, and why")

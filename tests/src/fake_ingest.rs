@@ -516,7 +516,7 @@ impl Session {
         let mut duplicates = 0;
         self.keep(|kept| {
             kept.batches += 1;
-            kept.losses.extend(batch.loss.clone());
+            kept.losses.extend(batch.loss);
             if !kept.order.contains(&key) {
                 kept.order.push(key);
             }

@@ -22,7 +22,7 @@ use kt_policy::{
 };
 use tokio::time::Instant;
 
-use super::{Closing, Exchange, bound::OutputBound, exchange::micros, record, refuse, relay};
+use super::{Closing, Exchange, answer, bound::OutputBound, exchange::micros, record, refuse, relay};
 use crate::{
     active::{Active, TargetRuntime},
     error::{AnswerClass, GatewayError, UpstreamFault},
@@ -381,9 +381,12 @@ impl Answered {
     pub(super) async fn into_response(self, mut exchange: Exchange) -> Response<Body> {
         match self.payload {
             Payload::Whole(bytes) => {
-                let state = exchange.state_mut();
-                state.usage = Usage::of_answer(&bytes);
-                state.bytes_out = bytes.len() as u64;
+                exchange.state_mut().usage = Usage::of_answer(&bytes);
+                let bytes = match answer::whole(&mut exchange, bytes).await {
+                    Ok(bytes) => bytes,
+                    Err(error) => return refuse(exchange, error).await,
+                };
+                exchange.state_mut().bytes_out = bytes.len() as u64;
                 if let Err(error) = exchange.close(Closing::completed(200)).await {
                     return refuse(exchange, error).await;
                 }

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use kt_policy::{usage::Usage, verdict::Endpoint};
 use serde_json::{Map, Value, json};
 
-use crate::sse::{EventTooLarge, Splitter};
+use crate::sse::{EventTooLarge, Frames};
 
 /// Answers that are told apart in one stream; a request asks for a handful.
 const MAX_ANSWERS: usize = 1024;
@@ -33,11 +33,7 @@ pub(crate) struct OutputBound {
     pub(crate) estimated_input: u64,
     /// Whether the stream is to tell usage at its end.
     pub(crate) tells_usage: bool,
-    splitter: Splitter,
-    /// The event so far, not let through yet.
-    held: BytesMut,
-    is_line_empty: bool,
-    is_after_cr: bool,
+    frames: Frames,
     output: Output,
 }
 
@@ -76,10 +72,7 @@ impl OutputBound {
             limit,
             estimated_input: 0,
             tells_usage: false,
-            splitter: Splitter::new(event_bytes),
-            held: BytesMut::new(),
-            is_line_empty: true,
-            is_after_cr: false,
+            frames: Frames::new(event_bytes),
             output: Output {
                 limit,
                 deltas: 0,
@@ -102,50 +95,30 @@ impl OutputBound {
     /// Takes the next bytes and gives what may pass: whole events within the bound.
     pub(crate) fn push(&mut self, data: &[u8]) -> Result<Bytes, EventTooLarge> {
         let mut within = BytesMut::new();
-        let mut rest = data;
-        while !self.is_reached()
-            && let Some(end) = memchr::memchr2(b'\n', b'\r', rest)
-        {
-            let (line, behind) = rest.split_at_checked(end + 1).unwrap_or((rest, &[]));
-            rest = behind;
-            // A LF that follows a CR belongs to it.
-            let is_second_half = self.is_after_cr && line == b"\n";
-            let ends_block = (self.is_line_empty && end == 0) || is_second_half;
-            self.take(line)?;
-            self.is_line_empty = true;
-            self.is_after_cr = line.ends_with(b"\r");
-            let is_alone = !is_second_half || self.held.len() == 1;
-            if ends_block && is_alone && !self.is_reached() {
-                within.unsplit(self.held.split());
+        let output = &mut self.output;
+        if output.is_reached {
+            return Ok(Bytes::new());
+        }
+        self.frames.push(data, |frame, data| {
+            if let Some(data) = data {
+                output.event(data);
             }
-        }
-        if !rest.is_empty() && !self.is_reached() {
-            self.take(rest)?;
-            self.is_line_empty = false;
-            self.is_after_cr = false;
-        }
+            if output.is_reached {
+                return ControlFlow::Break(());
+            }
+            within.extend_from_slice(&frame);
+            ControlFlow::Continue(())
+        })?;
         Ok(within.freeze())
     }
 
     /// What is left when the upstream ends: the last event need not be followed by an empty line.
     pub(crate) fn rest(&mut self) -> Result<Bytes, EventTooLarge> {
-        let left = std::mem::take(&mut self.held);
-        if left.is_empty() {
-            return Ok(Bytes::new());
+        let Some((left, data)) = self.frames.rest()? else { return Ok(Bytes::new()) };
+        if let Some(data) = data {
+            self.output.event(&data);
         }
-        self.take(b"\n\n")?;
-        self.held.clear();
-        Ok(if self.is_reached() { Bytes::new() } else { left.freeze() })
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), EventTooLarge> {
-        let output = &mut self.output;
-        self.splitter.push(bytes, |event| {
-            output.event(event);
-            ControlFlow::Continue(())
-        })?;
-        self.held.extend_from_slice(bytes);
-        Ok(())
+        Ok(if self.is_reached() { Bytes::new() } else { left })
     }
 
     /// `data`, which is within the bound, and what ends the answer behind it; with the usage that this told.

@@ -105,9 +105,14 @@ impl Question {
 
 /// Judges with this thread's memory.
 pub(crate) fn judge(active: &Active, request: &Request<'_>, caller: &Caller, env: &Env<'_>) -> Judgement {
+    with_workspace(|workspace| active.pack.judge(request, caller, env, workspace))
+}
+
+/// Does work with this thread's memory.
+pub(super) fn with_workspace<T>(work: impl FnOnce(&mut Workspace) -> T) -> T {
     WORKSPACE.with(|workspace| match workspace.try_borrow_mut() {
-        Ok(mut workspace) => active.pack.judge(request, caller, env, &mut workspace),
-        Err(_) => active.pack.judge(request, caller, env, &mut Workspace::default()),
+        Ok(mut workspace) => work(&mut workspace),
+        Err(_) => work(&mut Workspace::default()),
     })
 }
 

@@ -12,7 +12,7 @@ use kt_audit::record::{self as recorded, Attempt, End, Latency};
 use kt_policy::{
     caller::Caller,
     edit::EditNote,
-    evaluate::Judgement,
+    evaluate::{AnswerReport, Judgement, PolicyOutcome},
     usage::Usage,
     verdict::{Endpoint, Verdict},
 };
@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(super) asked: Option<(Endpoint, String)>,
     pub(super) stream: bool,
     pub(super) judgement: Option<Judgement>,
+    /// What the policies said of the answer.
+    pub(super) answer: Option<AnswerReport>,
     pub(super) names_include_usage: bool,
     pub(super) edits: Vec<EditNote>,
     /// The bound that the output is counted against, where the target refuses the parameter for it.
@@ -150,6 +152,7 @@ impl Exchange {
             asked: None,
             stream: false,
             judgement: None,
+            answer: None,
             names_include_usage: false,
             edits: Vec::new(),
             counted_bound: None,
@@ -247,33 +250,29 @@ impl Exchange {
         state.asked = Some((decision.endpoint, decision.requested_model));
         state.stream = decision.stream;
         state.names_include_usage = decision.names_include_usage;
-        for outcome in &decision.judgement.outcomes {
-            self.shared
-                .metrics
-                .evaluations
-                .get_or_create(&EvaluationLabels {
-                    policy: outcome.policy.as_str(),
-                    result: record::result_name(outcome.outcome),
-                    mode: record::mode_name(outcome.mode),
-                })
-                .inc();
-        }
+        count_outcomes(&self.shared.metrics, &decision.judgement.outcomes);
         state.judgement = Some(decision.judgement);
+    }
+
+    /// The endpoint name that the requested model resolves to.
+    pub(super) fn resolved_model(&self) -> Option<&str> {
+        self.state.judgement.as_ref()?.model.as_deref()
+    }
+
+    /// How long the policies took with the answer.
+    pub(super) fn has_judged_answer(&mut self, took: Duration) {
+        self.state.latency.policy_out = Some(micros(took));
+    }
+
+    /// Takes over what the policies say of the answer.
+    pub(super) fn has_reported(&mut self, report: AnswerReport) {
+        count_outcomes(&self.shared.metrics, &report.outcomes);
+        self.state.answer = Some(report);
     }
 
     /// Why the pack refuses the request, when it does.
     pub(super) fn refusal(&self) -> Option<PolicyRefusal> {
-        let refusal = self.state.judgement.as_ref()?.refusal.as_ref()?;
-        Some(PolicyRefusal {
-            status: http::StatusCode::from_u16(refusal.status).unwrap_or(http::StatusCode::FORBIDDEN),
-            kind: refusal.kind.as_str(),
-            code: refusal.code,
-            policy: refusal.policy,
-            rule: refusal.rule.clone(),
-            param: refusal.param.clone(),
-            message: refusal.message.clone(),
-            limit: refusal.limit,
-        })
+        self.state.judgement.as_ref()?.refusal.as_ref().map(PolicyRefusal::from)
     }
 
     /// Records that the request is about to go upstream.
@@ -422,7 +421,7 @@ impl Exchange {
         respond::set(headers, respond::REQUEST_ID, &state.request_id);
         respond::set(headers, respond::PACK, &state.active.id);
         let verdict = match &state.judgement {
-            Some(judgement) => judgement.verdict,
+            Some(judgement) => record::judged(judgement, state.answer.as_ref()),
             // Nothing judged it, and it did not go on.
             None if response.status().is_success() => Verdict::Allow,
             None => Verdict::Block,
@@ -436,12 +435,17 @@ impl Exchange {
             }
         }
         if state.active.pack.redaction_metadata
-            && let Some(judgement) =
-                state.judgement.as_ref().filter(|judgement| !judgement.redactions.is_empty())
+            && let Some(judgement) = &state.judgement
         {
-            let counts: Vec<String> =
-                judgement.redactions.iter().map(|(entity, count)| format!("{entity}={count}")).collect();
-            respond::set(headers, respond::REDACTIONS, &counts.join(", "));
+            let mut counts = judgement.redactions.clone();
+            for (entity, count) in state.answer.iter().flat_map(|answer| &answer.redactions) {
+                *counts.entry(Arc::clone(entity)).or_insert(0) += count;
+            }
+            if !counts.is_empty() {
+                let counts: Vec<String> =
+                    counts.iter().map(|(entity, count)| format!("{entity}={count}")).collect();
+                respond::set(headers, respond::REDACTIONS, &counts.join(", "));
+            }
         }
         if response.status() == http::StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
@@ -462,6 +466,18 @@ impl Drop for Exchange {
                 self.shared.tasks.spawn(append);
             }
         }
+    }
+}
+
+fn count_outcomes(metrics: &Metrics, outcomes: &[PolicyOutcome]) {
+    for outcome in outcomes {
+        let labels = EvaluationLabels {
+            policy: outcome.policy.as_str(),
+            result: record::result_name(outcome.outcome),
+            mode: record::mode_name(outcome.mode),
+            phase: outcome.phase.as_str(),
+        };
+        metrics.evaluations.get_or_create(&labels).inc();
     }
 }
 

@@ -16,6 +16,7 @@
 //! One value, the [`Exchange`], lives through all of it and knows what is to be recorded. Whoever drops it before it
 //! was closed (the client went away: hyper drops what it was answering) has it closed as aborted.
 
+mod answer;
 mod attempts;
 mod body;
 mod bound;

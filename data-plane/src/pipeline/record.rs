@@ -13,7 +13,7 @@ use kt_audit::{
 use kt_policy::{
     caller,
     edit::EditNote,
-    evaluate::{self, Judgement},
+    evaluate::{self, AnswerReport, Judgement},
     verdict::{Mode, Verdict},
 };
 
@@ -27,10 +27,10 @@ pub(super) fn opened(state: &State) -> Body {
     if let Some(judgement) = &state.judgement {
         opened.target = judgement.targets().next().and_then(|target| target_of(&state.active, target));
         opened.verdict = verdict_of(judgement.verdict);
-        opened.outcomes = outcomes(judgement);
-        opened.findings = findings(judgement);
+        opened.outcomes = outcomes(&judgement.outcomes).collect();
+        opened.findings = findings(&judgement.findings, judgement.verdict).collect();
         opened.findings_omitted = judgement.findings_omitted as u64;
-        opened.edits.redactions_in = redactions(judgement);
+        opened.edits.redactions_in = redactions(&judgement.redactions);
         opened.not_inspected = not_inspected(judgement);
     }
     Body::Opened(Box::new(opened))
@@ -57,14 +57,20 @@ pub(super) fn closed(state: &State, closing: &Closing) -> Body {
         ..Closed::default()
     };
     if let Some(judgement) = &state.judgement {
-        closed.outcomes = outcomes(judgement);
-        closed.findings = findings(judgement);
+        closed.outcomes = outcomes(&judgement.outcomes).collect();
+        closed.findings = findings(&judgement.findings, judgement.verdict).collect();
         closed.findings_omitted = judgement.findings_omitted as u64;
         closed.not_inspected = not_inspected(judgement);
         closed.edits = edits(state);
         if closed.target.is_some() {
-            closed.edits.redactions_in = redactions(judgement);
+            closed.edits.redactions_in = redactions(&judgement.redactions);
         }
+    }
+    if let Some(answer) = &state.answer {
+        closed.outcomes.extend(outcomes(&answer.outcomes));
+        closed.findings.extend(findings(&answer.findings, answer.verdict));
+        closed.findings_omitted += answer.findings_omitted as u64;
+        closed.edits.redactions_out = redactions(&answer.redactions);
     }
     Body::Closed(Box::new(closed))
 }
@@ -98,14 +104,24 @@ pub(super) fn is_plain(state: &State) -> bool {
         judgement.verdict == Verdict::Allow
             && judgement.findings.is_empty()
             && judgement.findings_omitted == 0
+    }) && state.answer.as_ref().is_none_or(|answer| {
+        answer.verdict == Verdict::Allow && answer.findings.is_empty() && answer.findings_omitted == 0
     })
+}
+
+/// The verdict on request and answer together.
+pub(super) fn judged(judgement: &Judgement, answer: Option<&AnswerReport>) -> Verdict {
+    answer.map_or(judgement.verdict, |answer| judgement.verdict.max(answer.verdict))
 }
 
 /// The final verdict: a refusal by the gateway counts as a block.
 pub(super) fn verdict(state: &State, end: End) -> Verdict {
     match end {
         End::Blocked | End::Refused => Verdict::Block,
-        _ => state.judgement.as_ref().map_or(Verdict::Allow, |judgement| judgement.verdict),
+        _ => {
+            let judged = |judgement| judged(judgement, state.answer.as_ref());
+            state.judgement.as_ref().map_or(Verdict::Allow, judged)
+        }
     }
 }
 
@@ -149,6 +165,7 @@ pub(super) fn stages(latency: &Latency) -> impl Iterator<Item = (&'static str, u
         ("audit_open", latency.audit_open),
         ("first_byte", latency.first_byte),
         ("upstream", latency.upstream),
+        ("policy_out", latency.policy_out),
     ]
     .into_iter()
     .filter_map(|(stage, took)| took.map(|took| (stage, took)))
@@ -244,44 +261,43 @@ impl IntoRecorded<record::Verdict> for Verdict {
     }
 }
 
-fn outcomes(judgement: &Judgement) -> Vec<PolicyOutcome> {
-    judgement
-        .outcomes
-        .iter()
-        .map(|outcome| {
-            let (what, verdict) = match outcome.outcome {
-                evaluate::Outcome::Evaluated { verdict } => (Outcome::Evaluated, Some(verdict)),
-                evaluate::Outcome::Observed { would } => {
-                    let would = match would {
-                        Verdict::Block => Some(Would::Block),
-                        Verdict::Redact => Some(Would::Redact),
-                        Verdict::Allow | Verdict::Escalate => None,
-                    };
-                    (Outcome::Observed { would }, Some(Verdict::Allow))
-                }
-                evaluate::Outcome::Waived => {
-                    let rule = outcome.rule.as_deref().map(Label::new).unwrap_or_default();
-                    (Outcome::Waived { rule, ticket: None }, Some(Verdict::Allow))
-                }
-                evaluate::Outcome::Bypassed { why } => {
-                    (Outcome::Bypassed { why: Label::new(why.as_str()) }, None)
-                }
-                evaluate::Outcome::Skipped => (Outcome::Skipped, None),
-                evaluate::Outcome::NotApplicable => (Outcome::NotApplicable, None),
-            };
-            PolicyOutcome {
-                policy: Label::new(outcome.policy.as_str()),
-                phase: phase_of(outcome.phase),
-                mode: match outcome.mode {
-                    Mode::Enforce => record::Mode::Enforce,
-                    Mode::Observe => record::Mode::Observe,
-                },
-                outcome: what,
-                verdict: verdict.map(verdict_of),
-                us: outcome.took.map(super::exchange::micros),
+fn outcomes(outcomes: &[evaluate::PolicyOutcome]) -> impl Iterator<Item = PolicyOutcome> + '_ {
+    outcomes.iter().map(|outcome| {
+        let (what, verdict) = match outcome.outcome {
+            evaluate::Outcome::Evaluated { verdict } => (Outcome::Evaluated, Some(verdict)),
+            evaluate::Outcome::Observed { would } => {
+                let would = match would {
+                    Verdict::Block => Some(Would::Block),
+                    Verdict::Redact => Some(Would::Redact),
+                    Verdict::Allow | Verdict::Escalate => None,
+                };
+                (Outcome::Observed { would }, Some(Verdict::Allow))
             }
-        })
-        .collect()
+            evaluate::Outcome::Waived => {
+                let rule = outcome.rule.as_deref().map(Label::new).unwrap_or_default();
+                (
+                    Outcome::Waived { rule, ticket: outcome.ticket.as_deref().map(Label::new) },
+                    Some(Verdict::Allow),
+                )
+            }
+            evaluate::Outcome::Bypassed { why } => {
+                (Outcome::Bypassed { why: Label::new(why.as_str()) }, None)
+            }
+            evaluate::Outcome::Skipped => (Outcome::Skipped, None),
+            evaluate::Outcome::NotApplicable => (Outcome::NotApplicable, None),
+        };
+        PolicyOutcome {
+            policy: Label::new(outcome.policy.as_str()),
+            phase: phase_of(outcome.phase),
+            mode: match outcome.mode {
+                Mode::Enforce => record::Mode::Enforce,
+                Mode::Observe => record::Mode::Observe,
+            },
+            outcome: what,
+            verdict: verdict.map(verdict_of),
+            us: outcome.took.map(super::exchange::micros),
+        }
+    })
 }
 
 const fn phase_of(phase: evaluate::Phase) -> record::Phase {
@@ -291,44 +307,41 @@ const fn phase_of(phase: evaluate::Phase) -> record::Phase {
     }
 }
 
-fn findings(judgement: &Judgement) -> Vec<Finding> {
-    let is_blocked = judgement.verdict == Verdict::Block;
-    judgement
-        .findings
-        .iter()
-        .map(|finding| Finding {
-            policy: Label::new(finding.policy.as_str()),
-            rule: Label::new(&finding.rule),
-            entity: finding.entity.as_deref().map(Label::new),
-            phase: record::Phase::Input,
-            field: Label::new(&finding.place.pointer),
-            start: finding.start as u64,
-            end: finding.end as u64,
-            score: Some(finding.score),
-            effect: match finding.verdict {
-                Verdict::Block => Effect::Block,
-                Verdict::Redact => Effect::Redact,
-                Verdict::Allow | Verdict::Escalate => Effect::Note,
-            },
-            disposition: match finding.effect {
-                evaluate::Effect::Observed => Disposition::Observed,
-                evaluate::Effect::Waived => Disposition::Waived,
-                // A block made the masking moot.
-                evaluate::Effect::Enforced if is_blocked && finding.verdict == Verdict::Redact => {
-                    Disposition::Superseded
-                }
-                evaluate::Effect::Enforced => Disposition::Enforced,
-            },
-        })
-        .collect()
+/// The findings on a request or an answer with this verdict.
+fn findings(findings: &[evaluate::Finding], verdict: Verdict) -> impl Iterator<Item = Finding> + '_ {
+    let is_blocked = verdict == Verdict::Block;
+    findings.iter().map(move |finding| Finding {
+        policy: Label::new(finding.policy.as_str()),
+        rule: Label::new(&finding.rule),
+        entity: finding.entity.as_deref().map(Label::new),
+        phase: phase_of(finding.phase),
+        field: Label::new(&finding.place.pointer),
+        start: finding.start as u64,
+        end: finding.end as u64,
+        score: Some(finding.score),
+        effect: match finding.verdict {
+            Verdict::Block => Effect::Block,
+            Verdict::Redact => Effect::Redact,
+            Verdict::Allow | Verdict::Escalate => Effect::Note,
+        },
+        disposition: match finding.effect {
+            evaluate::Effect::Observed => Disposition::Observed,
+            evaluate::Effect::Waived => Disposition::Waived,
+            // A block made the masking moot.
+            evaluate::Effect::Enforced if is_blocked && finding.verdict == Verdict::Redact => {
+                Disposition::Superseded
+            }
+            evaluate::Effect::Enforced => Disposition::Enforced,
+        },
+    })
 }
 
 fn not_inspected(judgement: &Judgement) -> BTreeMap<Label, u32> {
     judgement.not_inspected.iter().map(|(kind, count)| (Label::new(kind), *count)).collect()
 }
 
-fn redactions(judgement: &Judgement) -> u32 {
-    judgement.redactions.values().fold(0, |sum: u32, count| sum.saturating_add(*count))
+fn redactions(redactions: &BTreeMap<std::sync::Arc<str>, u32>) -> u32 {
+    redactions.values().fold(0, |sum: u32, count| sum.saturating_add(*count))
 }
 
 fn edits(state: &State) -> Edits {

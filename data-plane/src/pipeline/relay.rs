@@ -5,7 +5,8 @@
 //! leave in one write; no chunk waits for one that has yet to come. The bytes pass unchanged. The piece that completes the answer
 //! (`[DONE]`, or the end of the body) waits until the request is recorded as closed. A stream that fails ends with an
 //! error event, and never looks complete. A stream whose target took no bound on its output passes event by event, and
-//! is ended where its output comes to the bound.
+//! is ended where its output comes to the bound. Where policies read answers, events leave once these have let them go
+//! ([`super::answer`]).
 
 use std::{collections::VecDeque, future::poll_fn, ops::ControlFlow, pin::Pin, task::Poll, time::Duration};
 
@@ -14,7 +15,11 @@ use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use tokio::time::Instant;
 
-use super::{Closing, Exchange, bound::OutputBound};
+use super::{
+    Closing, Exchange,
+    answer::{Ended, StreamJudge},
+    bound::OutputBound,
+};
 use crate::{
     error::{GatewayError, UpstreamFault},
     respond::{self, Body, BodyError},
@@ -46,10 +51,13 @@ struct Relay {
     splitter: Splitter,
     meter: Meter,
     bound: Option<Box<OutputBound>>,
+    /// The policies that read answers; gone while they are at work.
+    judge: Option<Box<StreamJudge>>,
     idle: Duration,
     heartbeat: Option<Duration>,
     /// Since when the upstream is waited for.
     waiting: Option<Waiting>,
+    is_judged: bool,
     phase: Phase,
 }
 
@@ -73,7 +81,26 @@ enum Step {
     /// What is left before the bound on the output.
     Bounded(Bytes),
     End,
+    /// The end, and what was held back before it.
+    Rest(Bytes),
     Failed(UpstreamFault),
+    /// The same with what was held back before it.
+    FailedBehind(Bytes, UpstreamFault),
+    /// A policy ends the answer.
+    Stopped(Ended),
+}
+
+impl Step {
+    /// The same with other bytes.
+    fn with(self, bytes: Bytes) -> Self {
+        match self {
+            Self::Data(_) => Self::Data(bytes),
+            Self::Bounded(_) => Self::Bounded(bytes),
+            Self::Rest(_) => Self::Rest(bytes),
+            Self::FailedBehind(_, fault) => Self::FailedBehind(bytes, fault),
+            other @ (Self::Heartbeat | Self::End | Self::Failed(_) | Self::Stopped(_)) => other,
+        }
+    }
 }
 
 /// The body of the answer.
@@ -86,6 +113,8 @@ pub(super) fn body(
 ) -> Body {
     let splitter = Splitter::new(exchange.shared().settings.limits.event_bytes);
     let heartbeat = exchange.shared().settings.heartbeat;
+    let judge = StreamJudge::new(&exchange);
+    let is_judged = judge.is_some();
     let relay = Relay {
         exchange,
         gathered: VecDeque::from([first]),
@@ -94,9 +123,11 @@ pub(super) fn body(
         splitter,
         meter: Meter::default(),
         bound,
+        judge,
         idle,
         heartbeat,
         waiting: None,
+        is_judged,
         phase: Phase::Relaying,
     };
     let stream = futures_util::stream::unfold(Box::new(relay), Relay::next);
@@ -111,24 +142,69 @@ impl Relay {
         if self.phase == Phase::Over {
             return None;
         }
-        match self.step().await {
-            Step::Data(data) if self.meter.is_done() => self.complete(data).await,
-            Step::Data(data) => {
-                let state = self.exchange.state_mut();
-                state.bytes_out += data.len() as u64;
-                // As far as it is known: the client may go away at any time.
-                state.usage = self.meter.usage();
-                Some((Ok(Frame::data(data)), self))
+        loop {
+            let step = match self.step().await {
+                Step::Data(data) => self.judged(data, Step::Data).await,
+                Step::Bounded(data) => self.judged(data, Step::Bounded).await,
+                Step::End if self.judge.is_some() => self.judged(Bytes::new(), Step::Rest).await,
+                Step::Failed(fault) if self.judge.is_some() => {
+                    self.judged(Bytes::new(), |rest| Step::FailedBehind(rest, fault)).await
+                }
+                step => step,
+            };
+            return match step {
+                Step::Data(data) if self.meter.is_done() => self.complete(data).await,
+                // All of it is held back.
+                Step::Data(data) if data.is_empty() => continue,
+                Step::Data(data) => {
+                    let state = self.exchange.state_mut();
+                    state.bytes_out += data.len() as u64;
+                    // As far as it is known: the client may go away at any time.
+                    state.usage = self.meter.usage();
+                    Some((Ok(Frame::data(data)), self))
+                }
+                Step::Heartbeat => {
+                    self.exchange.state_mut().bytes_out += HEARTBEAT.len() as u64;
+                    Some((Ok(Frame::data(Bytes::from_static(HEARTBEAT))), self))
+                }
+                Step::Bounded(data) => self.end_at_bound(data).await,
+                Step::End => self.end(Bytes::new()).await,
+                Step::Rest(rest) => self.end(rest).await,
+                Step::Failed(fault) => self.fail(Bytes::new(), fault.into()).await,
+                Step::FailedBehind(rest, fault) => self.fail(rest, fault.into()).await,
+                Step::Stopped(ended) => {
+                    self.upstream = reqwest::Body::from(Bytes::new());
+                    self.fail(ended.before, ended.error).await
+                }
+            };
+        }
+    }
+
+    /// Has the policies read what is about to leave; `then` goes on with what they let go.
+    async fn judged(&mut self, data: Bytes, then: impl FnOnce(Bytes) -> Step) -> Step {
+        let Some(judge) = self.judge.take() else { return then(data) };
+        let step = then(data.clone());
+        let is_last = self.meter.is_done() || !matches!(step, Step::Data(_));
+        match judge.pass(data, is_last).await {
+            Ok((judge, passed)) => {
+                self.judge = Some(judge);
+                match passed {
+                    Ok(passed) => step.with(passed),
+                    Err(ended) => Step::Stopped(ended),
+                }
             }
-            Step::Heartbeat => {
-                self.exchange.state_mut().bytes_out += HEARTBEAT.len() as u64;
-                Some((Ok(Frame::data(Bytes::from_static(HEARTBEAT))), self))
-            }
-            Step::Bounded(data) => self.end_at_bound(data).await,
-            Step::End if self.meter.is_complete() => self.complete(Bytes::new()).await,
-            Step::End if self.meter.has_failed() => self.end_failed().await,
-            Step::End => self.fail(UpstreamFault::StreamCut.into()).await,
-            Step::Failed(fault) => self.fail(fault.into()).await,
+            Err(error) => Step::Stopped(Ended { before: Bytes::new(), error }),
+        }
+    }
+
+    /// The upstream has ended its answer.
+    async fn end(self: Box<Self>, rest: Bytes) -> Option<Given> {
+        if self.meter.is_complete() {
+            self.complete(rest).await
+        } else if self.meter.has_failed() {
+            self.end_failed(rest).await
+        } else {
+            self.fail(rest, UpstreamFault::StreamCut.into()).await
         }
     }
 
@@ -180,7 +256,7 @@ impl Relay {
         let now = Instant::now();
         let waiting = self.waiting.take().unwrap_or(Waiting { since: now, told: now });
         let gives_up = waiting.since + self.idle;
-        let heartbeat = self.heartbeat.filter(|_| self.splitter.is_between_events());
+        let heartbeat = self.heartbeat.filter(|_| self.is_judged || self.splitter.is_between_events());
         let until = heartbeat.map_or(gives_up, |after| gives_up.min(waiting.told + after));
         let first = match tokio::time::timeout_at(until, chunk(&mut self.upstream)).await {
             Err(_) if until < gives_up => {
@@ -210,7 +286,7 @@ impl Relay {
 
     /// Records the end, then lets go of the last bytes.
     async fn complete(mut self: Box<Self>, last: Bytes) -> Option<Given> {
-        self.exchange.state_mut().usage = self.meter.usage();
+        self.note();
         let closing = if self.meter.has_failed() {
             let error = GatewayError::from(UpstreamFault::StreamError);
             Closing::refused(&error, http::StatusCode::OK)
@@ -218,7 +294,7 @@ impl Relay {
             Closing::completed(200)
         };
         if let Err(error) = self.exchange.close(closing).await {
-            return Some(self.error_event(&error));
+            return Some(self.error_event(&[], &error));
         }
         self.phase = Phase::Over;
         let upstream = std::mem::replace(&mut self.upstream, reqwest::Body::from(Bytes::new()));
@@ -230,6 +306,7 @@ impl Relay {
     async fn end_at_bound(mut self: Box<Self>, data: Bytes) -> Option<Given> {
         let bound = self.bound.take()?;
         let (last, usage) = bound.end(data, self.meter.usage());
+        self.note();
         self.upstream = reqwest::Body::from(Bytes::new());
         let state = self.exchange.state_mut();
         state.usage = usage;
@@ -237,38 +314,61 @@ impl Relay {
             counted.reached = true;
         }
         if let Err(error) = self.exchange.close(Closing::completed(200)).await {
-            return Some(self.error_event(&error));
+            return Some(self.error_event(&[], &error));
         }
         self.phase = Phase::Over;
         Some((Ok(Frame::data(last)), self))
     }
 
-    /// The upstream itself has said that it failed; its event has passed.
-    async fn end_failed(mut self: Box<Self>) -> Option<Given> {
-        self.exchange.state_mut().usage = self.meter.usage();
+    /// The upstream itself has said that it failed; its event has passed, or is in `rest`.
+    async fn end_failed(mut self: Box<Self>, rest: Bytes) -> Option<Given> {
+        self.note();
         let error = GatewayError::from(UpstreamFault::StreamError);
         // What could not be recorded cannot be unsaid either.
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
-        None
-    }
-
-    async fn fail(mut self: Box<Self>, error: GatewayError) -> Option<Given> {
-        self.exchange.state_mut().usage = self.meter.usage();
-        let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
-        Some(self.error_event(&error))
-    }
-
-    /// An event that OpenAI's clients raise as an error. An event that was cut is ended first.
-    fn error_event(mut self: Box<Self>, error: &GatewayError) -> Given {
         self.phase = Phase::Over;
-        let mut event = Vec::with_capacity(256);
-        if self.splitter.is_inside_event() {
+        if rest.is_empty() { None } else { Some((Ok(Frame::data(rest)), self)) }
+    }
+
+    async fn fail(mut self: Box<Self>, before: Bytes, error: GatewayError) -> Option<Given> {
+        self.note();
+        let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
+        Some(self.error_event(&before, &error))
+    }
+
+    /// Takes over into the record what the stream has come to.
+    fn note(&mut self) {
+        self.exchange.state_mut().usage = self.meter.usage();
+        if let Some(judge) = self.judge.take() {
+            let (report, took) = judge.report();
+            self.exchange.has_judged_answer(took);
+            self.exchange.has_reported(report);
+        }
+    }
+
+    /// An event that OpenAI's clients raise as an error, behind what may still leave. An event that was cut is ended
+    /// first.
+    fn error_event(mut self: Box<Self>, before: &[u8], error: &GatewayError) -> Given {
+        self.phase = Phase::Over;
+        let mut event = Vec::with_capacity(256 + before.len());
+        event.extend_from_slice(before);
+        // Where the policies read along, only whole events have left.
+        if self.splitter.is_inside_event() && !self.is_judged {
             event.extend_from_slice(b"\n\n");
         }
         event.extend_from_slice(b"data: ");
         event.extend_from_slice(&respond::error_json(error, self.exchange.request_id()));
         event.extend_from_slice(b"\n\n");
         (Ok(Frame::data(Bytes::from(event))), self)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // The client went away: its record says what had been seen until then.
+        if self.phase == Phase::Relaying {
+            self.note();
+        }
     }
 }
 

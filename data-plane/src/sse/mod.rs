@@ -4,9 +4,11 @@
 //! and end in them and what their data is, and the `Meter` what the data says of usage and of the end. Events may be
 //! cut anywhere: inside a character, between CR and LF, one byte at a time.
 
+mod frames;
 mod meter;
 mod splitter;
 
+pub(crate) use frames::{Frames, with_data};
 pub(crate) use meter::Meter;
 pub use splitter::{EventTooLarge, Splitter};
 

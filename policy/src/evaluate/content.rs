@@ -13,7 +13,7 @@ use crate::{
     compiled::ChainEntry,
     detect::{Detector, Hit, Scratch, Text},
     pack::kinds::EndpointAction,
-    verdict::{Endpoint, Mode, Verdict},
+    verdict::{Endpoint, Mode, Phase, Verdict},
 };
 
 /// The deadline is asked for after so many bytes of text.
@@ -38,6 +38,13 @@ pub(super) struct Found {
     pub(super) crossing: Option<Crossing>,
 }
 
+impl Found {
+    /// Whether it ends the request or the answer.
+    pub(super) fn blocks(&self) -> bool {
+        self.effect == Effect::Enforced && self.verdict == Verdict::Block
+    }
+}
+
 /// What one run gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
@@ -54,12 +61,16 @@ pub(super) struct Weighing<'a> {
 }
 
 impl<'a> Weighing<'a> {
-    /// `None` when the policy does not run on the endpoint.
+    /// `None` when the policy does not run in the phase or on the endpoint.
     pub(super) fn new(
         entry: &ChainEntry,
+        phase: Phase,
         endpoint: Option<Endpoint>,
         waivers: &'a Waivers<'a>,
     ) -> Option<Self> {
+        if !entry.phases.contains(&phase) {
+            return None;
+        }
         let mut observe = entry.mode == Mode::Observe;
         let verdict = match endpoint.and_then(|endpoint| entry.endpoints.get(&endpoint)) {
             None => None,
@@ -72,6 +83,12 @@ impl<'a> Weighing<'a> {
             Some(EndpointAction::Block) => Some(Verdict::Block),
         };
         Some(Self { observe, verdict, waivers })
+    }
+
+    /// For a text by itself, which belongs to no request.
+    pub(super) fn of_text(entry: &ChainEntry, waivers: &'a Waivers<'a>) -> Option<Self> {
+        let phase = entry.phases.first().copied()?;
+        Self::new(entry, phase, None, waivers)
     }
 
     /// Whether nothing that the policy finds can act.

@@ -10,7 +10,10 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use super::{Effect, content::Found, texts::Source};
-use crate::verdict::{PolicyKind, Verdict};
+use crate::{
+    request::in_pieces,
+    verdict::{PolicyKind, Verdict},
+};
 
 /// The part of a joined text that a hit was found at, and whether this is its first piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,8 +68,8 @@ impl Joined {
         self.buffer.clear();
         self.placed.clear();
         self.groups.clear();
-        let Source::Request(request) = source else { return };
-        for pieces in request.in_pieces() {
+        let Source::Body(body) = source else { return };
+        for pieces in in_pieces(body.pieces) {
             let (text, first) = (self.buffer.len(), self.placed.len());
             for piece in pieces {
                 let start = self.buffer.len() - text;

@@ -57,6 +57,10 @@ impl CompiledPack {
             let did_run = !matches!(outcome.outcome, Outcome::Skipped | Outcome::NotApplicable);
             // `data-routing-policy` has done its work before the chain.
             outcome.took = outcome.took.or(took).filter(|_| did_run);
+            if outcome.outcome == Outcome::Waived {
+                outcome.ticket =
+                    outcome.rule.as_deref().and_then(|rule| judge.waivers.ticket(entry.kind, rule));
+            }
             judge.outcomes.push(outcome);
         }
         let judgement = judge.finish(work);
@@ -120,7 +124,9 @@ impl Judge<'_> {
         let Some(node) = self.request.token_ids() else { return Ok(()) };
         let endpoint = self.request.endpoint();
         let reads = |entry: &ChainEntry| {
-            entry.kind.reads_content() && entry.endpoints.get(&endpoint) != Some(&EndpointAction::Off)
+            entry.kind.reads_content()
+                && entry.phases.contains(&Phase::Input)
+                && entry.endpoints.get(&endpoint) != Some(&EndpointAction::Off)
         };
         let Some(reader) = self.pack.chain.iter().find(|entry| reads(entry)) else { return Ok(()) };
         let message = format!("token ids can't be inspected by `{}`; send text instead", reader.kind);
@@ -186,6 +192,7 @@ impl Judge<'_> {
             phase: Phase::Input,
             outcome,
             rule,
+            ticket: None,
             score: None,
             findings: 0,
             took: None,
@@ -204,10 +211,11 @@ impl Judge<'_> {
             }
             CompiledPolicy::Content(detector) => {
                 let waivers = std::mem::take(&mut self.waivers);
-                let outcome = match Weighing::new(entry, Some(self.request.endpoint()), &waivers) {
-                    None => said(Outcome::NotApplicable, None),
-                    Some(weighing) => self.content(index, entry, detector.as_ref(), weighing, work),
-                };
+                let outcome =
+                    match Weighing::new(entry, Phase::Input, Some(self.request.endpoint()), &waivers) {
+                        None => said(Outcome::NotApplicable, None),
+                        Some(weighing) => self.content(index, entry, detector.as_ref(), weighing, work),
+                    };
                 self.waivers = waivers;
                 outcome
             }
@@ -313,7 +321,7 @@ impl Judge<'_> {
         weighing: Weighing<'_>,
         work: &mut Workspace,
     ) -> PolicyOutcome {
-        let source = Source::Request(self.request);
+        let source = Source::Body(self.request.inspected());
         if !self.texts_filled {
             work.texts.fill(source);
             self.texts_filled = true;
@@ -371,6 +379,7 @@ impl Judge<'_> {
             phase: Phase::Input,
             outcome,
             rule,
+            ticket: None,
             score: run.score,
             findings: found.len(),
             took: None,
@@ -385,9 +394,8 @@ impl Judge<'_> {
         found: &[Found],
         hit: Found,
     ) -> Refusal {
-        let source = Source::Request(self.request);
         let fields = found.iter().filter_map(|hit| texts.entry(hit.entry)).map(|entry| entry.field);
-        let mut places = Places::new(self.request, source, fields);
+        let mut places = Places::new(self.request.inspected(), fields);
         let place = texts.entry(hit.entry).and_then(|entry| places.of(entry.field));
         let rule = detector
             .rules()
@@ -398,23 +406,26 @@ impl Judge<'_> {
             Some(message) => message.to_string(),
             None => format!("request blocked by `{}`: rule `{rule}` at `{param}`", entry.kind),
         };
-        Refusal::new(RefusalKind::PolicyViolation, "input_blocked", message).by(entry.kind, rule).at(param)
+        violation("input_blocked", message).by(entry.kind, rule).at(param)
     }
 
     fn finish(mut self, work: &mut Workspace) -> Judgement {
         let chain = &self.pack.chain;
-        let (findings, findings_omitted) = report::findings(chain, self.request, &work.texts, &work.found);
+        let (findings, findings_omitted) =
+            report::findings(chain, self.request.inspected(), Phase::Input, &work.texts, &work.found);
         let mut counts = BTreeMap::new();
         if self.refusal.is_none() {
-            let redactions = merge::redactions(chain, self.request, &work.texts, &work.found);
-            let source = Source::Request(self.request);
+            let redactions =
+                merge::redactions(chain, Source::Body(self.request.inspected()), &work.texts, &work.found);
             let fields =
                 work.found.iter().filter_map(|hit| work.texts.entry(hit.entry)).map(|entry| entry.field);
-            let places = Places::new(self.request, source, fields);
+            let places = Places::new(self.request.inspected(), fields);
             for redaction in redactions {
-                let (Some(entry), Some(rule)) =
-                    (chain.get(redaction.policy), report::rule(chain, redaction.policy, redaction.rule))
-                else {
+                let (Some(entry), Some(rule), Some(node)) = (
+                    chain.get(redaction.policy),
+                    report::rule(chain, redaction.policy, redaction.rule),
+                    redaction.node,
+                ) else {
                     continue;
                 };
                 if !redaction.goes_on {
@@ -423,7 +434,7 @@ impl Judge<'_> {
                 let note = EditNote::Redaction {
                     policy: entry.kind,
                     rule: Arc::clone(&rule.id),
-                    place: places.of_node(redaction.node),
+                    place: places.of_node(node),
                 };
                 self.prepared.redactions.push((redaction.splice, note));
             }
@@ -449,8 +460,13 @@ impl Judge<'_> {
     }
 }
 
+/// A content policy objects.
+pub(super) fn violation(code: &'static str, message: String) -> Refusal {
+    Refusal::new(RefusalKind::PolicyViolation, code, message)
+}
+
 /// A content policy could not do its work, and the fail mode is `block`.
-fn failed(policy: PolicyKind, why: BypassReason) -> Refusal {
+pub(super) fn failed(policy: PolicyKind, why: BypassReason) -> Refusal {
     let (kind, code, message) = match why {
         BypassReason::Deadline => (
             RefusalKind::Unavailable,

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use super::prepared::Prepared;
 use crate::{
     request::Place,
-    verdict::{Mode, PolicyKind, Verdict},
+    verdict::{Mode, Phase, PolicyKind, Verdict},
 };
 
 /// What a pack says of a request. Holds no text of it but replacements.
@@ -45,25 +45,6 @@ impl Judgement {
     }
 }
 
-/// In which half of a request's life something was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
-    /// On the request.
-    Input,
-    /// On the answer.
-    Output,
-}
-
-impl Phase {
-    /// The name as written in records.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Input => "input",
-            Self::Output => "output",
-        }
-    }
-}
-
 /// What one policy of the chain said.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicyOutcome {
@@ -77,6 +58,8 @@ pub struct PolicyOutcome {
     pub outcome: Outcome,
     /// The rule that decided, when one did.
     pub rule: Option<Arc<str>>,
+    /// Where it was decided that its rule does not act, when that let everything pass.
+    pub ticket: Option<Arc<str>>,
     /// The highest score of any text, of policies that score, also below the threshold.
     pub score: Option<f32>,
     /// How many findings it has.
@@ -164,6 +147,8 @@ pub enum Effect {
 pub struct Finding {
     /// The policy.
     pub policy: PolicyKind,
+    /// On the request or on the answer.
+    pub phase: Phase,
     /// The rule.
     pub rule: Arc<str>,
     /// The type of thing found, when it has one.

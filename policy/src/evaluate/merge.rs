@@ -22,7 +22,6 @@ use crate::{
     compiled::{ChainEntry, CompiledPolicy},
     edit::Splice,
     json::{NodeId, escape_into},
-    request::Request,
     verdict::Verdict,
 };
 
@@ -60,7 +59,8 @@ pub(super) struct Redaction {
     pub(super) splice: Splice,
     pub(super) policy: usize,
     pub(super) rule: u32,
-    pub(super) node: NodeId,
+    /// Where it stands in the body; absent in a text by itself.
+    pub(super) node: Option<NodeId>,
     /// What it replaces goes on from an earlier part, where it was counted.
     pub(super) goes_on: bool,
 }
@@ -68,7 +68,7 @@ pub(super) struct Redaction {
 /// The edits that enforced findings ask for, in the order of the body.
 pub(super) fn redactions(
     chain: &[ChainEntry],
-    request: &Request<'_>,
+    source: Source<'_>,
     texts: &Texts,
     found: &[Found],
 ) -> Vec<Redaction> {
@@ -88,7 +88,6 @@ pub(super) fn redactions(
     if open.is_empty() {
         return Vec::new();
     }
-    let source = Source::Request(request);
     let mapper = Mapper::new(texts, source);
     let mut writer = Writer {
         chain,
@@ -252,17 +251,17 @@ impl Writer<'_> {
     fn keys_beside(&mut self, entry: &Entry) -> Option<&mut Keys> {
         let (parent, object) = match (entry.parent, self.source) {
             (Some(parent), _) => (Some(parent), entry.object?),
-            (None, Source::Request(request)) => {
+            (None, Source::Body(body)) => {
                 let node = self.source.node(entry.field as usize)?;
-                let object = request.document().parent(node)?;
+                let object = body.document.parent(node)?;
                 self.taken.entry((None, object)).or_insert_with(|| {
-                    let keys = request.document().members(object);
-                    let names = keys.map(|(key, _)| request.document().decoded(key).into_owned()).collect();
+                    let keys = body.document.members(object);
+                    let names = keys.map(|(key, _)| body.document.decoded(key).into_owned()).collect();
                     Keys { names, numbers: BTreeMap::new() }
                 });
                 (None, object)
             }
-            (None, Source::Plain(_)) => return None,
+            (None, Source::Plain(_) | Source::Streamed { .. }) => return None,
         };
         if let Some(parent) = parent.filter(|parent| self.listed.insert(*parent)) {
             // All objects of a text at once: one pass, however many of them have masked keys.
@@ -319,12 +318,14 @@ impl Writer<'_> {
         }
         let Some(field) = self.texts.entry(index).map(|entry| entry.field) else { return };
         if let Some(range) = self.mapper.body(field, range) {
-            self.push(field, range, escaped(&text), claim);
+            // A text by itself is not written as JSON around.
+            let text = if matches!(self.source, Source::Body(_)) { escaped(&text) } else { text };
+            self.push(field, range, text, claim);
         }
     }
 
     fn push(&mut self, field: u32, range: Range<usize>, text: String, claim: Claim) {
-        let Some(node) = self.source.node(field as usize) else { return };
+        let node = self.source.node(field as usize);
         let splice = Splice { range, text };
         let goes_on = claim.goes_on();
         self.redactions.push(Redaction { splice, policy: claim.policy, rule: claim.rule, node, goes_on });

@@ -8,6 +8,7 @@
 //! A judgement is owned and small. Each attempt asks [`CompiledPack::authorise`](crate::compiled::CompiledPack::authorise) for a proof that one target may be used,
 //! and renders the body from it.
 
+mod answer;
 mod attachments;
 mod authorise;
 mod candidates;
@@ -28,10 +29,14 @@ mod scan;
 mod tests;
 mod texts;
 
+pub use crate::verdict::Phase;
+pub use answer::{
+    AnswerContext, AnswerReport, AnswerStream, Answered, NotInspectable, Released, Stopped, StreamSettings,
+};
 pub use authorise::{Authorised, Denied, NotTheJudgedBody, RenderOptions, Rendered};
 pub use env::{Deadline, Env, FailMode, ModelLimits, NoModels, Timer, Workspace};
 pub use judgement::{
     BypassReason, Candidate, Effect, Exclusion, Finding, Judgement, MAX_FINDINGS, NonCompliance, Outcome,
-    Phase, PolicyOutcome, Refusal, RefusalKind,
+    PolicyOutcome, Refusal, RefusalKind,
 };
 pub use scan::{TextFeed, TextFinding, TextScan};

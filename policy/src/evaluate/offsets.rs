@@ -63,8 +63,8 @@ impl<'t> Mapper<'t> {
 
     /// The range of the body that a range of a field's text stands in.
     pub(super) fn body(&mut self, field: u32, range: Range<usize>) -> Option<Range<usize>> {
-        let Source::Request(request) = self.source else { return Some(range) };
-        let document = request.document();
+        let Source::Body(body) = self.source else { return Some(range) };
+        let document = body.document;
         let node = self.source.node(field as usize)?;
         let start = document.content_span(node).start;
         let range = if document.is_escaped(node) {

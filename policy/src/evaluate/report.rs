@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Finding, MAX_FINDINGS,
+    Finding, MAX_FINDINGS, Phase,
     content::Found,
     offsets::{CodePoints, Mapper},
     texts::{Source, Texts},
@@ -15,7 +15,7 @@ use crate::{
     compiled::{ChainEntry, CompiledPolicy},
     detect::Rule,
     json::{Kind, NodeId},
-    request::{Place, Request},
+    request::{Inspected, Place},
 };
 
 /// The rule behind a hit.
@@ -56,16 +56,17 @@ pub(super) fn in_fields(source: Source<'_>, texts: &Texts, found: &[Found]) -> V
 /// The findings of a request, and how many are not listed.
 pub(super) fn findings(
     chain: &[ChainEntry],
-    request: &Request<'_>,
+    body: Inspected<'_>,
+    phase: Phase,
     texts: &Texts,
     found: &[Found],
 ) -> (Vec<Finding>, usize) {
     if found.is_empty() {
         return (Vec::new(), 0);
     }
-    let source = Source::Request(request);
+    let source = Source::Body(body);
     let hits = in_fields(source, texts, found);
-    let mut places = Places::new(request, source, hits.iter().map(|hit| hit.field));
+    let mut places = Places::new(body, hits.iter().map(|hit| hit.field));
     let mut points: Option<(u32, CodePoints<'_>)> = None;
     let mut findings = Vec::with_capacity(hits.len().min(MAX_FINDINGS));
     for hit in hits.iter().take(MAX_FINDINGS) {
@@ -78,6 +79,7 @@ pub(super) fn findings(
         let before = |offset| points.as_ref().map_or(0, |(_, points)| points.before(offset));
         findings.push(Finding {
             policy: entry.kind,
+            phase,
             rule: Arc::clone(&rule.id),
             entity: rule.entity.clone(),
             place,
@@ -94,35 +96,30 @@ pub(super) fn findings(
 /// The places of fields, made once each. Keys in which something was found are not spelled.
 #[derive(Debug)]
 pub(super) struct Places<'r> {
-    request: &'r Request<'r>,
-    source: Source<'r>,
+    body: Inspected<'r>,
     secret_keys: BTreeSet<NodeId>,
     made: BTreeMap<u32, Place>,
 }
 
 impl<'r> Places<'r> {
-    pub(super) fn new(
-        request: &'r Request<'r>,
-        source: Source<'r>,
-        found_in: impl Iterator<Item = u32>,
-    ) -> Self {
+    pub(super) fn new(body: Inspected<'r>, found_in: impl Iterator<Item = u32>) -> Self {
         let secret_keys = found_in
-            .filter_map(|field| source.node(field as usize))
-            .filter(|node| request.document().kind(*node) == Kind::Key)
+            .filter_map(|field| Source::Body(body).node(field as usize))
+            .filter(|node| body.document.kind(*node) == Kind::Key)
             .collect();
-        Self { request, source, secret_keys, made: BTreeMap::new() }
+        Self { body, secret_keys, made: BTreeMap::new() }
     }
 
     pub(super) fn of(&mut self, field: u32) -> Option<Place> {
         if let Some(place) = self.made.get(&field) {
             return Some(place.clone());
         }
-        let place = self.of_node(self.source.node(field as usize)?);
+        let place = self.of_node(Source::Body(self.body).node(field as usize)?);
         self.made.insert(field, place.clone());
         Some(place)
     }
 
     pub(super) fn of_node(&self, node: NodeId) -> Place {
-        self.request.place(node, |key| self.secret_keys.contains(&key))
+        Place::of(self.body.document, node, |key| self.secret_keys.contains(&key))
     }
 }

@@ -59,7 +59,7 @@ impl CompiledPack {
         let mut scores = Vec::new();
         for (index, entry) in self.chain.iter().enumerate() {
             let CompiledPolicy::Content(detector) = &entry.policy else { continue };
-            let Some(weighing) = Weighing::new(entry, None, &waivers) else { continue };
+            let Some(weighing) = Weighing::of_text(entry, &waivers) else { continue };
             let task = content::Task {
                 index,
                 detector: detector.as_ref(),

@@ -14,7 +14,7 @@ use super::joined::Joined;
 use crate::{
     detect::Origin,
     json::{Document, JsonErrorKind, Kind, Limits, Node, NodeId, Reading},
-    request::{FieldKind, Request},
+    request::{FieldKind, Inspected},
 };
 
 /// Levels of JSON inside JSON that are taken apart.
@@ -27,15 +27,21 @@ const NESTED_LIMITS: Limits = Limits { depth: 4096, nodes: 500_000 };
 /// What texts are taken from.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'a> {
-    Request(&'a Request<'a>),
+    Body(Inspected<'a>),
     Plain(&'a str),
+    /// A text of an answer that comes in pieces; `json`: it is taken apart where it is JSON.
+    Streamed {
+        text: &'a str,
+        json: bool,
+    },
 }
 
 impl fmt::Debug for Source<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Request(_) => "Request",
+            Self::Body(_) => "Body",
             Self::Plain(_) => "Plain",
+            Self::Streamed { .. } => "Streamed",
         })
     }
 }
@@ -43,38 +49,39 @@ impl fmt::Debug for Source<'_> {
 impl<'a> Source<'a> {
     fn len(self) -> usize {
         match self {
-            Self::Request(request) => request.fields().len(),
-            Self::Plain(_) => 1,
+            Self::Body(body) => body.fields.len(),
+            Self::Plain(_) | Self::Streamed { .. } => 1,
         }
     }
 
     pub(super) fn text(self, field: usize) -> &'a str {
         match self {
-            Self::Request(request) => request.fields().get(field).map_or("", |field| &field.text),
-            Self::Plain(text) => text,
+            Self::Body(body) => body.fields.get(field).map_or("", |field| &field.text),
+            Self::Plain(text) | Self::Streamed { text, .. } => text,
         }
     }
 
     pub(super) fn origin(self, field: usize) -> Origin {
         match self {
-            Self::Request(request) => request.fields().get(field).map_or(Origin::Other, |field| field.origin),
+            Self::Body(body) => body.fields.get(field).map_or(Origin::Other, |field| field.origin),
             Self::Plain(_) => Origin::User,
+            Self::Streamed { .. } => Origin::Assistant,
         }
     }
 
     /// The key of a value that stands in a part of the request that the protocol does not know.
     fn key(self, field: usize) -> Option<Cow<'a, str>> {
-        let Self::Request(request) = self else { return None };
-        let field = request.fields().get(field)?;
+        let Self::Body(body) = self else { return None };
+        let field = body.fields.get(field)?;
         matches!(field.kind, FieldKind::Metadata | FieldKind::Unknown | FieldKind::ToolArguments)
-            .then(|| request.document().nearest_key(field.node))
+            .then(|| body.document.nearest_key(field.node))
             .flatten()
-            .map(|key| request.document().decoded(key))
+            .map(|key| body.document.decoded(key))
     }
 
     fn leaf(self, field: usize) -> Leaf {
-        let Self::Request(request) = self else { return Leaf::String };
-        let kind = request.fields().get(field).map(|field| request.document().kind(field.node));
+        let Self::Body(body) = self else { return Leaf::String };
+        let kind = body.fields.get(field).map(|field| body.document.kind(field.node));
         match kind {
             Some(Kind::Key) => Leaf::Key,
             Some(Kind::Number) => Leaf::Number,
@@ -85,9 +92,14 @@ impl<'a> Source<'a> {
     /// The node of a field in the request.
     pub(super) fn node(self, field: usize) -> Option<NodeId> {
         match self {
-            Self::Request(request) => request.fields().get(field).map(|field| field.node),
-            Self::Plain(_) => None,
+            Self::Body(body) => body.fields.get(field).map(|field| field.node),
+            Self::Plain(_) | Self::Streamed { .. } => None,
         }
+    }
+
+    /// Whether texts that are JSON are taken apart.
+    const fn takes_apart(self) -> bool {
+        !matches!(self, Self::Streamed { json: false, .. })
     }
 }
 
@@ -192,7 +204,8 @@ impl Texts {
         }
         let mut index = 0;
         while let Some(entry) = self.entries.get(index).copied() {
-            if entry.leaf == Leaf::String && looks_like_json(self.text(source, index)) {
+            if source.takes_apart() && entry.leaf == Leaf::String && looks_like_json(self.text(source, index))
+            {
                 self.take_apart(source, index, entry);
             }
             index += 1;
@@ -322,7 +335,7 @@ impl Texts {
 }
 
 /// Texts that may be read as JSON by whoever gets them: an object, a list, or one string of JSON.
-fn looks_like_json(text: &str) -> bool {
+pub(super) fn looks_like_json(text: &str) -> bool {
     text.trim_start_matches([' ', '\n', '\t', '\r']).starts_with(['{', '[', '"'])
 }
 

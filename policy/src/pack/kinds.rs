@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
 
-use crate::verdict::{Action, Endpoint, Mode};
+use crate::verdict::{Action, Endpoint, Mode, Phase};
 
 /// What a content policy does on one endpoint instead of its usual action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
@@ -40,6 +40,8 @@ pub struct PromptInjection {
     pub response: InjectionResponse,
     /// What the policy does on single endpoints.
     pub endpoints: BTreeMap<Endpoint, EndpointAction>,
+    /// Whether the policy reads requests (`input`), answers (`output`) or both. Default: `[input]`.
+    pub phases: Vec<Phase>,
 }
 
 impl Default for PromptInjection {
@@ -52,6 +54,7 @@ impl Default for PromptInjection {
             encoding: InjectionEncoding::default(),
             response: InjectionResponse::default(),
             endpoints: BTreeMap::new(),
+            phases: vec![Phase::Input],
         }
     }
 }
@@ -162,6 +165,8 @@ pub struct PiiDetector {
     pub healthcare_mode: bool,
     /// What the policy does on single endpoints.
     pub endpoints: BTreeMap<Endpoint, EndpointAction>,
+    /// Whether the policy reads requests (`input`), answers (`output`) or both. Default: both.
+    pub phases: Vec<Phase>,
 }
 
 impl Default for PiiDetector {
@@ -176,6 +181,7 @@ impl Default for PiiDetector {
             pci_mode: true,
             healthcare_mode: false,
             endpoints: BTreeMap::new(),
+            phases: vec![Phase::Input, Phase::Output],
         }
     }
 }
@@ -380,6 +386,8 @@ pub struct DlpFilter {
     pub builtin: BuiltinSelection,
     /// What the policy does on single endpoints.
     pub endpoints: BTreeMap<Endpoint, EndpointAction>,
+    /// Whether the policy reads requests (`input`), answers (`output`) or both. Default: both.
+    pub phases: Vec<Phase>,
 }
 
 impl Default for DlpFilter {
@@ -394,6 +402,7 @@ impl Default for DlpFilter {
             max_distance: 1,
             builtin: BuiltinSelection::default(),
             endpoints: BTreeMap::new(),
+            phases: vec![Phase::Input, Phase::Output],
         }
     }
 }

@@ -64,9 +64,27 @@ pub struct Policies {
     /// What a blocked caller gets: `409` (default), or for chat clients that keep the history either a 400 with
     /// `content_filter` or a 200 with a refusal.
     pub block_response: BlockResponse,
+    /// How answers are read.
+    pub answers: Answers,
     /// What happens with images, audio and files, by media type (`image/*`, `*`); default allow. They are not
     /// inspected, and the record says so.
     pub attachments: BTreeMap<String, AttachmentRule>,
+}
+
+/// How answers are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct Answers {
+    /// How many bytes of a streamed text are held back behind what is let go, 64 to 65536: what is found within so many
+    /// bytes, with the words around it, is never let go in part. Default 256.
+    pub hold_back: usize,
+}
+
+impl Default for Answers {
+    fn default() -> Self {
+        Self { hold_back: 256 }
+    }
 }
 
 /// What a blocked caller gets.

@@ -23,9 +23,10 @@ use std::{borrow::Cow, fmt};
 
 pub use attachments::Attachment;
 pub use error::{RequestError, RequestErrorKind};
-pub(crate) use pieces::Piece;
+pub(crate) use pieces::{Piece, in_pieces, sorted};
 pub use place::Place;
 pub use tools::Tool;
+pub(crate) use vocabulary::{is_known_key, is_word};
 
 use crate::{
     detect::Origin,
@@ -93,6 +94,20 @@ impl fmt::Debug for Field<'_> {
             .field("origin", &self.origin)
             .field("bytes", &self.text.len())
             .finish()
+    }
+}
+
+/// The texts of a body with their places: what content policies read, of a request and of an answer alike.
+#[derive(Clone, Copy)]
+pub(crate) struct Inspected<'b> {
+    pub(crate) document: &'b Document<'b>,
+    pub(crate) fields: &'b [Field<'b>],
+    pub(crate) pieces: &'b [Piece],
+}
+
+impl fmt::Debug for Inspected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inspected").field("fields", &self.fields.len()).finish_non_exhaustive()
     }
 }
 
@@ -208,6 +223,11 @@ impl<'b> Request<'b> {
     /// Where the `model` value stands.
     pub const fn model_node(&self) -> NodeId {
         self.model_node
+    }
+
+    /// Its texts with their places.
+    pub(crate) fn inspected(&self) -> Inspected<'_> {
+        Inspected { document: &self.document, fields: &self.fields, pieces: &self.pieces }
     }
 
     /// Every text, in the order of the body.

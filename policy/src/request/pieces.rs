@@ -1,6 +1,6 @@
 //! The pieces of one text: a client may cut a message into parts, and the model reads them as one.
 
-use super::{FieldKind, Request, walk::Walker};
+use super::{FieldKind, walk::Walker};
 use crate::{
     detect::Origin,
     json::{Kind, NodeId},
@@ -17,15 +17,20 @@ pub(crate) struct Piece {
     pub(crate) field: usize,
 }
 
-impl Request<'_> {
-    /// The texts that were sent in pieces, each as its two or more pieces in the order of the body.
-    pub(crate) fn in_pieces(&self) -> impl Iterator<Item = &[Piece]> {
-        self.pieces.chunk_by(|a, b| (a.list, a.kind) == (b.list, b.kind)).filter(|pieces| pieces.len() > 1)
+impl Piece {
+    /// A field that is a piece of what stands in `list`.
+    pub(crate) const fn new(list: NodeId, kind: FieldKind, field: usize) -> Self {
+        Self { list, kind, field }
     }
 }
 
+/// The texts that were sent in pieces, each as its two or more pieces in the order of the body.
+pub(crate) fn in_pieces(pieces: &[Piece]) -> impl Iterator<Item = &[Piece]> {
+    pieces.chunk_by(|a, b| (a.list, a.kind) == (b.list, b.kind)).filter(|pieces| pieces.len() > 1)
+}
+
 /// Brings the pieces of one text together.
-pub(super) fn sorted(mut pieces: Vec<Piece>) -> Vec<Piece> {
+pub(crate) fn sorted(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces.sort_by_key(|piece| (piece.list, piece.kind as u8, piece.field));
     pieces
 }
@@ -49,7 +54,7 @@ impl Walker<'_> {
         let Some(text) = text.filter(|text| self.document.kind(*text) == Kind::String) else { return };
         let fields = self.fields.get(from..).unwrap_or_default();
         if let Some(at) = fields.iter().position(|field| field.node == text) {
-            self.pieces.push(Piece { list, kind, field: from + at });
+            self.pieces.push(Piece::new(list, kind, from + at));
         }
     }
 

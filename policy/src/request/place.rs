@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::{Request, vocabulary};
-use crate::json::{self, Kind, NodeId, Step};
+use crate::json::{self, Document, Kind, NodeId, Step};
 
 /// Longer keys are never spelled.
 const LONGEST_SPELLED_KEY: usize = 32;
@@ -27,7 +27,13 @@ pub struct Place {
 impl Request<'_> {
     /// The place of a node. `found` tells whether something was found in a key.
     pub(crate) fn place(&self, node: NodeId, found: impl Fn(NodeId) -> bool) -> Place {
-        let document = self.document();
+        Place::of(self.document(), node, found)
+    }
+}
+
+impl Place {
+    /// The place of a node. `found` tells whether something was found in a key.
+    pub(crate) fn of(document: &Document<'_>, node: NodeId, found: impl Fn(NodeId) -> bool) -> Self {
         let (mut pointer, mut param) = (String::new(), String::new());
         for step in document.steps(node) {
             match step {
@@ -48,7 +54,7 @@ impl Request<'_> {
             }
         }
         let in_key = document.kind(node) == Kind::Key;
-        Place { pointer: Arc::from(pointer), param: Arc::from(param), in_key }
+        Self { pointer: Arc::from(pointer), param: Arc::from(param), in_key }
     }
 }
 

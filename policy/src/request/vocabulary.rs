@@ -3,7 +3,7 @@
 //! Only exact words under the keys where the protocol has them are left out; anything else under the same keys is text.
 
 /// Whether `value` under `key` is a word of the protocol.
-pub(super) fn is_word(key: &str, value: &str) -> bool {
+pub(crate) fn is_word(key: &str, value: &str) -> bool {
     match key {
         "role" => is_role(value),
         "type" => is_type(value),
@@ -75,7 +75,7 @@ fn is_type(value: &str) -> bool {
 }
 
 /// Whether a key belongs to the protocol or to JSON Schema, and so carries nothing.
-pub(super) fn is_known_key(key: &str) -> bool {
+pub(crate) fn is_known_key(key: &str) -> bool {
     matches!(
         key,
         // Bodies.

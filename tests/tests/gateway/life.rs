@@ -101,7 +101,7 @@ async fn a_secret_is_blocked_with_rule_and_place_and_without_a_retry() {
     let metrics = world.metrics().await;
     assert!(
         metrics
-            .contains("policy_evaluations_total{policy=\"dlp-filter\",result=\"block\",mode=\"enforce\"} 1"),
+            .contains("policy_evaluations_total{policy=\"dlp-filter\",result=\"block\",mode=\"enforce\",phase=\"input\"} 1"),
         "{metrics}"
     );
 }

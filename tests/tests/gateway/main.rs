@@ -3,6 +3,8 @@
 //! `cfg(test)` tells clippy that helpers between the tests may unwrap like the tests themselves.
 
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod bounded;
 #[cfg(test)]
 mod connected;

@@ -59,6 +59,7 @@ impl Words {
             kind: self.kind,
             mode: Mode::Enforce,
             endpoints: BTreeMap::new(),
+            phases: vec![Phase::Input, Phase::Output],
             message: None,
             policy: CompiledPolicy::Content(Box::new(self)),
         }
@@ -120,7 +121,8 @@ pub(super) fn target(id: &str, model: &str, serves: Serves) -> CompiledTarget {
 }
 
 pub(super) fn entry(kind: PolicyKind, policy: CompiledPolicy) -> ChainEntry {
-    ChainEntry { kind, mode: Mode::Enforce, endpoints: BTreeMap::new(), message: None, policy }
+    let phases = vec![Phase::Input];
+    ChainEntry { kind, mode: Mode::Enforce, endpoints: BTreeMap::new(), phases, message: None, policy }
 }
 
 pub(super) fn audit() -> ChainEntry {
@@ -144,6 +146,7 @@ pub(super) fn pack(chain: Vec<ChainEntry>) -> CompiledPack {
         fallback: None,
         aliases: BTreeMap::from([("big".to_owned(), Arc::from("405b"))]),
         block_response: BlockResponse::Conflict,
+        hold_back: 256,
         attachments: BTreeMap::new(),
         exceptions: Vec::new(),
         redaction_metadata: false,

@@ -18,12 +18,13 @@ use crate::{
         InjectionResponseAction, MarkerFormat, OnExcess, OnNoCompliantProvider, PiiDetector, PromptInjection,
         Rbac, RbacAction, RbacRole, Redaction, RoleAction, RuleSwitch,
     },
-    verdict::{Action, Endpoint, Mode},
+    verdict::{Action, Endpoint, Mode, Phase},
     yaml::{Node, Value},
 };
 
 const MODES: &[(&str, Mode)] = &[("enforce", Mode::Enforce), ("observe", Mode::Observe)];
 const ACTIONS: &[(&str, Action)] = &[("redact", Action::Redact), ("block", Action::Block)];
+const PHASES: &[(&str, Phase)] = &[("input", Phase::Input), ("output", Phase::Output)];
 const ON_EXCESS: &[(&str, OnExcess)] = &[("reject", OnExcess::Reject), ("clamp", OnExcess::Clamp)];
 const ENDPOINT_ACTIONS: &[(&str, EndpointAction)] = &[
     ("off", EndpointAction::Off),
@@ -56,6 +57,10 @@ fn endpoints(o: &mut Object<'_>, path: &Path<'_>, cx: &mut Cx) -> BTreeMap<Endpo
     })
 }
 
+fn phases(o: &mut Object<'_>, path: &Path<'_>, cx: &mut Cx, default: Vec<Phase>) -> Vec<Phase> {
+    o.or("phases", path, cx, default, |node, path, cx| non_empty_list(node, path, cx, choice(PHASES)))
+}
+
 /// Regular expressions: their syntax is the detector's to judge.
 fn patterns(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Vec<String>> {
     unique_list(node, path, cx, text, String::clone)
@@ -72,6 +77,7 @@ pub(super) fn prompt_injection(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Opt
         encoding: o.or("encoding", path, cx, default.encoding, injection_encoding),
         response: o.or("response", path, cx, default.response, injection_response),
         endpoints: endpoints(&mut o, path, cx),
+        phases: phases(&mut o, path, cx, default.phases),
     };
     o.refuse(
         "embedding_threshold",
@@ -146,6 +152,7 @@ pub(super) fn pii_detector(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<
         pci_mode: o.or("pci_mode", path, cx, default.pci_mode, boolean),
         healthcare_mode: o.or("healthcare_mode", path, cx, default.healthcare_mode, boolean),
         endpoints: endpoints(&mut o, path, cx),
+        phases: phases(&mut o, path, cx, default.phases),
     };
     o.finish(path, cx);
     Some(block)
@@ -218,6 +225,7 @@ pub(super) fn dlp_filter(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Dl
         max_distance: max_distance(&mut o, path, cx, default.max_distance),
         builtin: o.or("builtin", path, cx, default.builtin, builtin),
         endpoints: endpoints(&mut o, path, cx),
+        phases: phases(&mut o, path, cx, default.phases),
     };
     o.refuse(
         "sensitivity_level",

@@ -14,14 +14,14 @@ pub(crate) use scalars::{MODEL_NAME, name};
 pub use testing::parse_tests;
 
 use super::{
-    AttachmentRule, BlockResponse, Exception, ExceptionScope, Pack, PackMeta, Policies, PolicyBlocks,
-    Providers,
+    Answers, AttachmentRule, BlockResponse, Exception, ExceptionScope, Pack, PackMeta, Policies,
+    PolicyBlocks, Providers,
 };
 use crate::{
     codes,
     decode::{
-        Cx, Object, Path, SourceMap, boolean, choice, closest, described, head, list, listed, map, shown,
-        text, unique_list,
+        Cx, Object, Path, SourceMap, boolean, choice, closest, described, head, integer, list, listed, map,
+        shown, text, unique_list,
     },
     diag::{self, Diagnostic, Span},
     verdict::{Endpoint, PolicyKind},
@@ -118,6 +118,7 @@ fn pack(root: &Node, cx: &mut Cx) -> Option<Pack> {
         policies: policies.unwrap_or_else(|| Policies {
             chain: Vec::new(),
             block_response: BlockResponse::default(),
+            answers: Answers::default(),
             attachments: std::collections::BTreeMap::new(),
         }),
         policy,
@@ -147,11 +148,22 @@ fn policies(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Policies> {
     let mut o = Object::open(node, path, cx)?;
     let chain = o.required("chain", path, cx, |node, path, cx| list(node, path, cx, kind));
     let block_response = o.or("block_response", path, cx, BlockResponse::default(), choice(BLOCK_RESPONSES));
+    let answers = o.or("answers", path, cx, Answers::default(), answers);
     let attachments = o.or("attachments", path, cx, std::collections::BTreeMap::new(), |node, path, cx| {
         map(node, path, cx, scalars::media_type, choice(ATTACHMENT_RULES))
     });
     o.finish(path, cx);
-    Some(Policies { chain: chain?, block_response, attachments })
+    Some(Policies { chain: chain?, block_response, answers, attachments })
+}
+
+fn answers(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<Answers> {
+    let mut o = Object::open(node, path, cx)?;
+    let default = Answers::default().hold_back;
+    let wide: u32 =
+        o.or("hold_back", path, cx, u32::try_from(default).unwrap_or(u32::MAX), integer(64..=65_536));
+    let hold_back = usize::try_from(wide).unwrap_or(default);
+    o.finish(path, cx);
+    Some(Answers { hold_back })
 }
 
 const BLOCK_RESPONSES: &[(&str, BlockResponse)] = &[

@@ -1,0 +1,228 @@
+//! The content policies on answers: whole ones, and streams while they pass.
+
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use kt_policy::{
+    caller::Caller,
+    evaluate::{
+        AnswerContext, AnswerReport, AnswerStream, Deadline, FailMode, Stopped, StreamSettings, Timer,
+        Workspace,
+    },
+    json,
+    verdict::Endpoint,
+};
+use tokio::time::Instant;
+
+use super::{Exchange, decide};
+use crate::{
+    active::Active,
+    error::{GatewayError, PolicyRefusal, UpstreamFault},
+    settings,
+    sse::{Frames, with_data},
+};
+
+/// Larger pieces are judged on the blocking pool.
+const INLINE_BYTES: usize = 32 * 1024;
+
+/// What the policies need to know of the request.
+#[derive(Debug, Clone)]
+struct About {
+    active: Arc<Active>,
+    caller: Caller,
+    endpoint: Endpoint,
+    models: Vec<String>,
+    now: jiff::Timestamp,
+    depth: u32,
+    fail_mode: FailMode,
+    timeout: Duration,
+}
+
+impl About {
+    /// `None`: no policy reads answers of this request.
+    fn of(exchange: &Exchange) -> Option<Self> {
+        let (endpoint, _, model) = exchange.asked()?;
+        let active = exchange.active();
+        if !active.pack.judges_answers(endpoint) {
+            return None;
+        }
+        let mut models = vec![model.to_owned()];
+        models.extend(exchange.resolved_model().map(str::to_owned));
+        let settings = &exchange.shared().settings;
+        Some(Self {
+            active: Arc::clone(active),
+            caller: exchange.caller().into_owned(),
+            endpoint,
+            models,
+            now: exchange.accepted(),
+            depth: u32::try_from(settings.limits.json_depth).unwrap_or(u32::MAX),
+            fail_mode: match settings.fail_mode {
+                settings::FailMode::Block => FailMode::Block,
+                settings::FailMode::Allow => FailMode::Allow,
+            },
+            timeout: settings.timeouts.policy,
+        })
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&AnswerContext<'_>, &mut Workspace) -> T) -> T {
+        let started = Instant::now();
+        let is_over = || started.elapsed() > self.timeout;
+        let elapsed = || started.elapsed();
+        let models: Vec<&str> = self.models.iter().map(String::as_str).collect();
+        let context = AnswerContext {
+            endpoint: self.endpoint,
+            caller: &self.caller,
+            models: &models,
+            now: self.now,
+            deadline: Deadline::when(&is_over),
+            fail_mode: self.fail_mode,
+            timer: Timer::with(&elapsed),
+            limits: json::Limits { depth: self.depth, ..json::Limits::default() },
+        };
+        decide::with_workspace(|workspace| work(&context, workspace))
+    }
+}
+
+/// Judges a whole answer and gives what the client gets of it.
+pub(super) async fn whole(exchange: &mut Exchange, bytes: Bytes) -> Result<Bytes, GatewayError> {
+    let Some(about) = About::of(exchange) else { return Ok(bytes) };
+    let started = Instant::now();
+    let judged = if bytes.len() <= INLINE_BYTES {
+        judge_whole(&about, &bytes)
+    } else {
+        let internal = |_| GatewayError::Internal { stage: "answer" };
+        let judging = bytes.clone();
+        tokio::task::spawn_blocking(move || judge_whole(&about, &judging)).await.map_err(internal)?
+    };
+    exchange.has_judged_answer(started.elapsed());
+    let (body, report) = judged?;
+    exchange.has_reported(report);
+    Ok(body?.unwrap_or(bytes))
+}
+
+type Judged = (Result<Option<Bytes>, GatewayError>, AnswerReport);
+
+/// The body where something was replaced in it.
+fn judge_whole(about: &About, bytes: &Bytes) -> Result<Judged, GatewayError> {
+    let not_inspectable = GatewayError::from(UpstreamFault::NotInspectable);
+    let Ok(text) = std::str::from_utf8(bytes) else { return Err(not_inspectable) };
+    let judged = about.with(|context, work| about.active.pack.judge_answer(text, context, work));
+    let Ok(answered) = judged else { return Err(not_inspectable) };
+    let body = match answered.body {
+        Ok(std::borrow::Cow::Borrowed(_)) => Ok(None),
+        Ok(std::borrow::Cow::Owned(edited)) => Ok(Some(Bytes::from(edited))),
+        Err(refusal) => Err(GatewayError::Refused(Box::new(PolicyRefusal::from(&refusal)))),
+    };
+    Ok((body, answered.report))
+}
+
+/// Why a stream is ended, with what may still leave before.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) before: Bytes,
+    pub(super) error: GatewayError,
+}
+
+/// A stream that is judged while it passes.
+#[derive(Debug)]
+pub(super) struct StreamJudge {
+    about: About,
+    frames: Frames,
+    stream: AnswerStream<Bytes>,
+    is_refused: bool,
+    took: Duration,
+}
+
+impl StreamJudge {
+    /// `None`: no policy reads answers of this request.
+    pub(super) fn new(exchange: &Exchange) -> Option<Box<Self>> {
+        let about = About::of(exchange)?;
+        let limits = &exchange.shared().settings.limits;
+        let settings = StreamSettings { held_bytes: limits.answer_bytes };
+        let stream = AnswerStream::new(&about.active.pack, about.endpoint, settings);
+        let frames = Frames::new(limits.event_bytes);
+        Some(Box::new(Self { about, frames, stream, is_refused: false, took: Duration::ZERO }))
+    }
+
+    /// Takes the next bytes, and all that is left where `is_last`; gives what may leave.
+    pub(super) async fn pass(
+        mut self: Box<Self>,
+        data: Bytes,
+        is_last: bool,
+    ) -> Result<(Box<Self>, Result<Bytes, Ended>), GatewayError> {
+        if data.len().max(self.stream.held_bytes()) <= INLINE_BYTES {
+            let passed = self.judge(&data, is_last);
+            return Ok((self, passed));
+        }
+        let judging = tokio::task::spawn_blocking(move || {
+            let passed = self.judge(&data, is_last);
+            (self, passed)
+        });
+        judging.await.map_err(|_| GatewayError::Internal { stage: "answer" })
+    }
+
+    /// What the policies have said so far, and how long they took.
+    pub(super) fn report(&self) -> (AnswerReport, Duration) {
+        (self.stream.report(&self.about.active.pack, self.is_refused), self.took)
+    }
+
+    fn judge(&mut self, data: &[u8], is_last: bool) -> Result<Bytes, Ended> {
+        let started = Instant::now();
+        let result = self.take(data, is_last);
+        let mut out = Vec::new();
+        while let Some(released) = self.stream.pop() {
+            match released.data {
+                None => out.extend_from_slice(&released.frame),
+                Some(data) => with_data(&released.frame, &data, &mut out),
+            }
+        }
+        self.took += started.elapsed();
+        let before = Bytes::from(out);
+        match result {
+            Ok(()) => Ok(before),
+            Err(error) => {
+                self.is_refused = matches!(error, GatewayError::Refused(_));
+                Err(Ended { before, error })
+            }
+        }
+    }
+
+    fn take(&mut self, data: &[u8], is_last: bool) -> Result<(), GatewayError> {
+        let Self { about, frames, stream, .. } = self;
+        let pack = &about.active.pack;
+        let too_large = |_| GatewayError::from(UpstreamFault::TooLarge);
+        about.with(|context, work| {
+            let mut stopped = None;
+            let mut push = |frame: Bytes, data: Option<&[u8]>| {
+                let pushed = match data.map(std::str::from_utf8).transpose() {
+                    Ok(data) => stream.push(frame, data, pack, context, work).map_err(ended),
+                    Err(_) => Err(UpstreamFault::NotInspectable.into()),
+                };
+                match pushed {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        stopped = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            };
+            frames.push(data, &mut push).map_err(too_large)?;
+            if is_last && let Some((frame, data)) = frames.rest().map_err(too_large)? {
+                let _ = push(frame, data.as_deref());
+            }
+            match stopped {
+                Some(error) => Err(error),
+                None if is_last => stream.end(pack, context, work).map_err(ended),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+fn ended(stopped: Stopped) -> GatewayError {
+    match stopped {
+        Stopped::Refused(refusal) => GatewayError::Refused(Box::new(PolicyRefusal::from(&*refusal))),
+        Stopped::NotInspectable(_) => UpstreamFault::NotInspectable.into(),
+        Stopped::TooLarge => UpstreamFault::TooLarge.into(),
+    }
+}

@@ -1,0 +1,277 @@
+//! A streamed answer on its way: events are held until every text in them is settled, and leave in the order in which
+//! they came, each with its edits.
+//!
+//! What must hold:
+//! - nothing of a finding that acts is ever let go, and nothing behind one that blocks;
+//! - what is found, and what becomes of it, does not depend on how the text was cut into events;
+//! - an event in which nothing is replaced leaves as it came.
+
+use std::{collections::VecDeque, fmt, ops::Range};
+
+use super::{AnswerContext, AnswerReport, Judge, NotInspectable, Tally, channel::Channel, silenced};
+use crate::{
+    answer::{self, Answer, Ended, Form},
+    compiled::CompiledPack,
+    edit::{self, Splice},
+    evaluate::{Refusal, Workspace},
+    json::{NodeId, OffsetMap, escape_into},
+    verdict::Endpoint,
+};
+
+/// The data of the event that ends a stream of chat or completions.
+const DONE: &str = "[DONE]";
+
+/// What a stream may hold.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamSettings {
+    /// Bytes of events that are held back at most.
+    pub held_bytes: usize,
+}
+
+/// Why a stream is ended.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Stopped {
+    /// A policy refuses what came.
+    #[error("a policy refuses the answer")]
+    Refused(Box<Refusal>),
+    /// It can't be read.
+    #[error(transparent)]
+    NotInspectable(#[from] NotInspectable),
+    /// More would have to be held back than may be.
+    #[error("more of the answer would have to be held back than may be")]
+    TooLarge,
+}
+
+/// An event that may leave.
+pub struct Released<T> {
+    /// As it was given.
+    pub frame: T,
+    /// Its data where something was replaced.
+    pub data: Option<String>,
+}
+
+impl<T> fmt::Debug for Released<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Released").field("is_edited", &self.data.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// A piece of a text inside an event.
+#[derive(Debug)]
+struct Part {
+    channel: usize,
+    /// In the text.
+    range: Range<usize>,
+    /// In the data of the event.
+    content: Range<usize>,
+    is_escaped: bool,
+}
+
+struct Held<T> {
+    frame: T,
+    /// Kept where something in it may be replaced.
+    data: String,
+    parts: Vec<Part>,
+    splices: Vec<Splice>,
+    /// What is taken out when something is replaced.
+    silenced: Vec<Splice>,
+}
+
+/// A streamed answer on its way. `T` is an event as it is to be passed on.
+pub struct AnswerStream<T> {
+    settings: StreamSettings,
+    tally: Tally,
+    channels: Vec<Channel>,
+    held: VecDeque<Held<T>>,
+    held_bytes: usize,
+}
+
+impl<T> fmt::Debug for AnswerStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerStream")
+            .field("channels", &self.channels)
+            .field("held", &self.held.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> AnswerStream<T> {
+    /// A stream of which nothing has come.
+    pub fn new(pack: &CompiledPack, endpoint: Endpoint, settings: StreamSettings) -> Self {
+        Self {
+            settings,
+            tally: Tally::new(pack, endpoint),
+            channels: Vec::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+        }
+    }
+
+    /// Takes the next event; `data` is absent where it has none (a comment).
+    ///
+    /// # Errors
+    /// [`Stopped`]: the stream is to be ended; what [`AnswerStream::pop`] gives may still leave.
+    pub fn push(
+        &mut self,
+        frame: T,
+        data: Option<&str>,
+        pack: &CompiledPack,
+        context: &AnswerContext<'_>,
+        work: &mut Workspace,
+    ) -> Result<(), Stopped> {
+        let judge = Judge::new(pack, context);
+        let result = self.take(frame, data, &judge, work);
+        work.clear();
+        result
+    }
+
+    /// Judges the rest: nothing more comes.
+    ///
+    /// # Errors
+    /// [`Stopped`], as [`AnswerStream::push`].
+    pub fn end(
+        &mut self,
+        pack: &CompiledPack,
+        context: &AnswerContext<'_>,
+        work: &mut Workspace,
+    ) -> Result<(), Stopped> {
+        let judge = Judge::new(pack, context);
+        let result = self.end_texts(Ended::All, &judge, work);
+        work.clear();
+        result
+    }
+
+    /// The next event that may leave.
+    pub fn pop(&mut self) -> Option<Released<T>> {
+        let channels = &self.channels;
+        let settled =
+            |part: &Part| channels.get(part.channel).is_none_or(|text| text.is_settled(part.range.end));
+        if !self.held.front()?.parts.iter().all(settled) {
+            return None;
+        }
+        let mut held = self.held.pop_front()?;
+        self.held_bytes = self.held_bytes.saturating_sub(held.data.len());
+        for part in &held.parts {
+            let Some(channel) = self.channels.get_mut(part.channel) else { continue };
+            let edits = channel.edits(&part.range);
+            if edits.is_empty() {
+                continue;
+            }
+            let content = held.data.get(part.content.clone()).unwrap_or_default();
+            let map = part.is_escaped.then(|| OffsetMap::new(content));
+            for (range, marker) in edits {
+                let range = map.as_ref().map_or(range.clone(), |map| map.to_raw(range));
+                let mut text = String::new();
+                escape_into(&marker, &mut text);
+                let range = part.content.start + range.start..part.content.start + range.end;
+                held.splices.push(Splice { range, text });
+            }
+        }
+        if held.splices.is_empty() {
+            return Some(Released { frame: held.frame, data: None });
+        }
+        held.splices.append(&mut held.silenced);
+        let data = edit::apply(&held.data, &held.splices).into_owned();
+        Some(Released { frame: held.frame, data: Some(data) })
+    }
+
+    /// Bytes of events that are held back.
+    pub const fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// What the policies have said so far.
+    pub fn report(&self, pack: &CompiledPack, is_refused: bool) -> AnswerReport {
+        self.tally.report(pack, is_refused)
+    }
+
+    fn take(
+        &mut self,
+        frame: T,
+        data: Option<&str>,
+        judge: &Judge<'_>,
+        work: &mut Workspace,
+    ) -> Result<(), Stopped> {
+        let nothing = |frame| Held {
+            frame,
+            data: String::new(),
+            parts: Vec::new(),
+            splices: Vec::new(),
+            silenced: Vec::new(),
+        };
+        let Some(data) = data else {
+            self.held.push_back(nothing(frame));
+            return Ok(());
+        };
+        if data.trim() == DONE {
+            self.end_texts(Ended::All, judge, work)?;
+            self.held.push_back(nothing(frame));
+            return Ok(());
+        }
+        let AnswerContext { endpoint, limits, .. } = *judge.context;
+        let mut answer = Answer::parse(endpoint, Form::Event, data, limits).map_err(NotInspectable)?;
+        let mut touched = Vec::new();
+        let mut parts = Vec::new();
+        for (node, text, name) in answer.take_streamed() {
+            let channel = self.channel(name, judge.pack);
+            if let Some(text_of) = self.channels.get_mut(channel) {
+                let range = text_of.push(&text);
+                parts.push(self.part(&answer, node, channel, range));
+                touched.push(channel);
+            }
+        }
+        let splices =
+            judge.body(answer.inspected(), &answer.probabilities, &mut self.tally, work).map_err(refused)?;
+        let held = Held {
+            frame,
+            data: if parts.is_empty() && splices.is_empty() { String::new() } else { data.to_owned() },
+            parts,
+            silenced: if splices.is_empty() {
+                silenced(answer.inspected(), &answer.probabilities).collect()
+            } else {
+                Vec::new()
+            },
+            splices,
+        };
+        self.held_bytes += held.data.len();
+        self.held.push_back(held);
+        for channel in touched {
+            if let Some(channel) = self.channels.get_mut(channel) {
+                channel.advance(judge, &mut self.tally, work).map_err(refused)?;
+            }
+        }
+        for ended in answer.ends {
+            self.end_texts(ended, judge, work)?;
+        }
+        if self.held_bytes > self.settings.held_bytes {
+            return Err(Stopped::TooLarge);
+        }
+        Ok(())
+    }
+
+    fn channel(&mut self, name: answer::Channel, pack: &CompiledPack) -> usize {
+        if let Some(at) = self.channels.iter().rposition(|channel| channel.is(&name)) {
+            return at;
+        }
+        self.channels.push(Channel::new(name, pack.hold_back));
+        self.channels.len() - 1
+    }
+
+    fn part(&self, answer: &Answer<'_>, node: NodeId, channel: usize, range: Range<usize>) -> Part {
+        let document = answer.document();
+        Part { channel, range, content: document.content_span(node), is_escaped: document.is_escaped(node) }
+    }
+
+    fn end_texts(&mut self, ended: Ended, judge: &Judge<'_>, work: &mut Workspace) -> Result<(), Stopped> {
+        for channel in self.channels.iter_mut().filter(|channel| !channel.is_ended()) {
+            if ended == Ended::All || ended == Ended::Group(channel.group()) {
+                channel.end(judge, &mut self.tally, work).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(refusal: Refusal) -> Stopped {
+    Stopped::Refused(Box::new(refusal))
+}
