@@ -144,24 +144,22 @@ impl Survey {
         self.records += 1;
         let is_waiting = mark.is_none_or(|mark| sequence > mark);
         self.waiting += u64::from(is_waiting);
-        let index = match self.runs.iter().position(|run| run.epoch == epoch) {
-            Some(index) => index,
-            None => {
-                self.runs.push(Run {
-                    ordinal,
-                    epoch,
-                    first_sequence: sequence,
-                    last_sequence: sequence,
-                    records: 0,
-                    delivered_through: mark,
-                    waiting: 0,
-                    times: (time_us, time_us),
-                    first: String::new(),
-                    last: String::new(),
-                });
-                self.runs.len() - 1
-            }
-        };
+        let known = self.runs.iter().position(|run| run.epoch == epoch);
+        let index = known.unwrap_or_else(|| {
+            self.runs.push(Run {
+                ordinal,
+                epoch,
+                first_sequence: sequence,
+                last_sequence: sequence,
+                records: 0,
+                delivered_through: mark,
+                waiting: 0,
+                times: (time_us, time_us),
+                first: String::new(),
+                last: String::new(),
+            });
+            self.runs.len() - 1
+        });
         if let Some(run) = self.runs.get_mut(index) {
             run.records += 1;
             run.waiting += u64::from(is_waiting);

@@ -1,6 +1,7 @@
-use kt_proto::v1::ship_response::Message;
+use kt_proto::{refusal::Code, v1::ship_response::Message};
 
 use super::*;
+use crate::ship::spool::MAX_FRAME;
 
 const EPOCH: Epoch = Epoch([7; 16]);
 
