@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     commands::{
         audit_verify, auth, changes, completions, control_plane_run, doctor, events, explain, fleet,
-        gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan, policy_test,
+        gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan, policy_test, spool,
     },
     output::Format,
 };
@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Proof that records are whole.
     #[command(subcommand)]
     Audit(Audit),
+    /// Audit records that wait for their delivery to a control plane.
+    #[command(subcommand)]
+    Spool(spool::Command),
     /// Explains an error code, `KT0101` for example.
     Explain(explain::Args),
     /// Prints the completions of a shell.

@@ -128,6 +128,54 @@ mod printed {
         insta::assert_snapshot!([intact, broken].join("\n\n"));
     }
 
+    /// A copy of the fixture that may be written to.
+    fn copy_of_records(dir: &Path, name: &str) {
+        let copy = dir.join(name);
+        std::fs::create_dir(&copy).unwrap();
+        for entry in std::fs::read_dir(records()).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+
+    #[test]
+    fn spool() {
+        let dir = tempfile::tempdir().unwrap();
+        copy_of_records(dir.path(), "audit");
+        std::fs::write(dir.path().join("token"), kt_tests::fake_control_plane::TOKEN).unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let store = kt_tests::fake_ingest::FakeIngest::new();
+        let server = runtime.block_on(store.serve(0)).unwrap();
+        let url = server.url();
+        let ship = ["spool", "ship", "--audit-dir", "audit", "--token-file", "token", "--read-only"];
+        let ship = [&ship[..], &["--control-plane", &url]].concat();
+        let mut told = vec![in_each_form(dir.path(), &["spool", "inspect", "--audit-dir", "audit"])];
+        told.push(in_each_form(dir.path(), &ship));
+        told.push(in_each_form(dir.path(), &["spool", "inspect", "--audit-dir", "audit"]));
+        told.push(said(dir.path(), &["spool", "verify", "--audit-dir", "audit"]));
+        assert_eq!(store.kept().breaks(), Vec::<String>::new());
+        // The record that was acknowledged last is gone.
+        let shipped = std::fs::read_to_string(dir.path().join("audit/shipped.json")).unwrap();
+        let mut shipped: serde_json::Value = serde_json::from_str(&shipped).unwrap();
+        shipped["marks"][0]["sequence"] = 99.into();
+        std::fs::write(dir.path().join("audit/shipped.json"), shipped.to_string()).unwrap();
+        told.push(said(dir.path(), &["spool", "verify", "--audit-dir", "audit"]));
+        // Nobody is there, the address is none, and there is no directory.
+        drop((server, runtime));
+        told.push(said(dir.path(), &ship));
+        let wrong = [&ship[..8], &["http://cp.example.com:7443"]].concat();
+        told.push(said(dir.path(), &wrong));
+        told.push(said(dir.path(), &["spool", "inspect", "--audit-dir", "nowhere"]));
+        let port = regex::Regex::new(r"127\.0\.0\.1:\d+").unwrap();
+        // The system's own words for a refused connection.
+        let refused = regex::Regex::new(r"can't be reached: .*").unwrap();
+        let told = told.join("\n\n");
+        let told = refused.replace_all(&told, "can't be reached: <REASON>");
+        let told = port.replace_all(&told, "127.0.0.1:<PORT>");
+        insta::assert_snapshot!(told.replace(&store.key().id().to_string(), "<KEY>"));
+    }
+
     #[test]
     fn gateway_key_list() {
         let dir = packs();

@@ -54,6 +54,8 @@ pub struct Manner {
     pub slow_down: Option<Duration>,
     /// Whom to forget; said at each welcome.
     pub erase: Vec<Vec<u8>>,
+    /// What is found wrong; said at each welcome.
+    pub notice: Option<v1::ShipNotice>,
     /// Batches without an answer.
     pub window: u32,
     /// Bytes of a batch.
@@ -74,6 +76,7 @@ impl Default for Manner {
             refuses: None,
             slow_down: None,
             erase: Vec::new(),
+            notice: None,
             window: 4,
             max_batch_bytes: 1 << 20,
             max_batch_records: 4_096,
@@ -381,6 +384,9 @@ impl Session {
             let erase = v1::ShipErase { request_id, pseudonyms, reference: "T-1".to_owned() };
             self.send(Out::Erase(erase)).await?;
         }
+        if let Some(notice) = now.notice {
+            self.send(Out::Notice(notice)).await?;
+        }
         let mut pings = tokio::time::interval(Duration::from_millis(200));
         loop {
             let is_silent = manner.borrow().is_silent;
@@ -510,7 +516,7 @@ impl Session {
         let mut duplicates = 0;
         self.keep(|kept| {
             kept.batches += 1;
-            kept.losses.extend(batch.loss.clone());
+            kept.losses.extend(batch.loss);
             if !kept.order.contains(&key) {
                 kept.order.push(key);
             }

@@ -1,8 +1,11 @@
 //! `kt audit verify`
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use kt_audit::{record::DropReason, sign::PublicKey, verify::Report};
+use kt_audit::{Position, record::DropReason, sign::PublicKey, verify::Report};
 use serde::Serialize;
 
 use super::{
@@ -39,13 +42,25 @@ struct Verified {
     report: Report,
 }
 
+impl Args {
+    /// Which directory.
+    pub(super) fn audit_dir(&self) -> &Path {
+        &self.audit_dir
+    }
+}
+
 /// Verifies.
 pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
+    verify(format, args, &[])
+}
+
+/// Verifies, and that these records are there.
+pub(super) fn verify(format: Format, args: &Args, known: &[Position]) -> Result<Exit, CliError> {
     let dir = open(&args.audit_dir)?;
     let keys = args.trust_keys.as_ref().map(read_keys).transpose()?;
     // A head that can't be read is a break in the report.
     let signed_head = !matches!(dir.head(), Ok(None));
-    let report = dir.verify(keys.as_deref(), &[]).map_err(|error| unreadable(&error))?;
+    let report = dir.verify(keys.as_deref(), known).map_err(|error| unreadable(&error))?;
     let verified = Verified {
         intact: report.is_intact(),
         trusted_keys: if keys.is_some() { "given" } else { "beside the log" },

@@ -19,6 +19,7 @@ pub(crate) mod policy_lint;
 pub(crate) mod policy_scan;
 pub(crate) mod policy_schema;
 pub(crate) mod policy_test;
+pub(crate) mod spool;
 pub(crate) mod version;
 
 mod assign;
@@ -60,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => doctor::run(format, *args),
         Command::Events(command) => events::run(format, command),
         Command::Audit(Audit::Verify(args)) => audit_verify::run(format, &args),
+        Command::Spool(command) => spool::run(format, command),
         Command::Explain(args) => explain::run(format, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Version => version::run(format),

@@ -255,12 +255,11 @@ const PROGRESS: Duration = Duration::from_millis(100);
 
 fn read_origin(dir: &AuditDir) -> Result<Origin, ShipError> {
     let no_instance = || ShipError::NoInstance { dir: dir.path().to_owned() };
-    let instance = match dir.instance() {
-        Ok(Some(instance)) => instance,
-        _ => {
-            let headers = dir.segments()?.into_iter().filter_map(|segment| segment.header.ok());
-            headers.map(|header| header.instance).next_back().ok_or_else(no_instance)?
-        }
+    let instance = if let Ok(Some(instance)) = dir.instance() {
+        instance
+    } else {
+        let headers = dir.segments()?.into_iter().filter_map(|segment| segment.header.ok());
+        headers.map(|header| header.instance).next_back().ok_or_else(no_instance)?
     };
     let key = std::fs::read_to_string(dir.path().join(layout::PSEUDONYM_KEY)).map(zeroize::Zeroizing::new);
     let key = key.ok().and_then(|text| PseudonymKey::from_hex(&text).ok());

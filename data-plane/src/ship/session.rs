@@ -16,13 +16,18 @@
 //! - A connection that ends, in order or not, is followed by a wait drawn at random below a bound that doubles from
 //!   0.5 s to 30 s, and falls back only after an acknowledgement.
 
-use std::{collections::VecDeque, time::Duration};
+mod ended;
+mod live;
+
+use std::time::Duration;
 
 use kt_audit::{Digest, Epoch, Position};
-use kt_proto::{refusal::Code, v1};
+use kt_proto::v1;
 use tokio::time::Instant;
 
-use super::spool::{Limits, MAX_FRAME};
+pub(crate) use self::ended::Ended;
+use self::live::{Leave, Live};
+use super::spool::Limits;
 use crate::control::session::Random;
 
 /// The bound of the first wait.
@@ -38,7 +43,7 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(9);
 /// No ping is asked for more often.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a batch may be without an answer although the other side lives.
-pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// How long records wait for others to share a batch with.
 pub(crate) const LINGER: Duration = Duration::from_millis(100);
 /// The largest batch, whatever the server takes.
@@ -65,74 +70,6 @@ pub(crate) enum Step {
     Ping,
     /// Close the connection.
     Leave,
-}
-
-/// Why a connection is not there (any more).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ended {
-    /// No connection, or it broke.
-    Broken(String),
-    /// The token file can't be read, or the settings of the connection are bad.
-    Unusable(String),
-    /// The server refused the stream, with a code of ours.
-    Denied(Code, String, Option<Duration>),
-    /// The server takes no audit records.
-    Unsupported,
-    /// The server ended the stream in order.
-    Closed,
-    /// Nothing came for too long.
-    Silent,
-    /// A batch was not answered for too long.
-    Unanswered,
-    /// The server does not take what is sent.
-    Stuck,
-    /// It said something that makes no sense.
-    Nonsense(&'static str),
-    /// The spool can't be read.
-    Spool(String),
-    /// The server asked for it.
-    Drained,
-    /// Everything was acknowledged, and the gateway stops.
-    Finished,
-}
-
-impl Ended {
-    /// For people.
-    pub(crate) fn message(&self) -> String {
-        match self {
-            Self::Broken(error) => format!("can't be reached: {error}"),
-            Self::Unusable(error) => error.clone(),
-            Self::Denied(code, message, _) => {
-                format!("refuses the records of this gateway ({code}): {message}")
-            }
-            Self::Unsupported => "takes no audit records: it is older than this gateway".to_owned(),
-            Self::Closed => "ended the connection".to_owned(),
-            Self::Silent => "has fallen silent".to_owned(),
-            Self::Unanswered => "does not acknowledge what was sent".to_owned(),
-            Self::Stuck => "takes no messages".to_owned(),
-            Self::Nonsense(what) => format!("does not speak the protocol: {what}"),
-            Self::Spool(error) => format!("can't be sent what can't be read here: {error}"),
-            Self::Drained => "asked to connect again".to_owned(),
-            Self::Finished => "has everything".to_owned(),
-        }
-    }
-
-    /// Only a person can help.
-    pub(crate) fn needs_a_person(&self) -> bool {
-        match self {
-            Self::Unusable(_) | Self::Unsupported => true,
-            Self::Denied(code, ..) => !code.is_retryable(),
-            _ => false,
-        }
-    }
-
-    /// Two ends of one kind are said once.
-    fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Denied(one, ..), Self::Denied(two, ..)) => one == two,
-            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
-        }
-    }
 }
 
 /// A batch on its way.
@@ -165,35 +102,6 @@ enum State {
     Connecting { until: Instant },
     Greeting { until: Instant },
     Live(Live),
-}
-
-#[derive(Debug)]
-struct Live {
-    heard: Instant,
-    silence: Duration,
-    interval: Duration,
-    /// When to say something for the sake of it.
-    ping: Instant,
-    window: usize,
-    limits: Limits,
-    /// What has no answer yet, with its number and when it was sent.
-    outstanding: VecDeque<(u64, Instant, Sent)>,
-    next_number: u64,
-    /// When a batch may go out that is not full.
-    small: Instant,
-    paused: Option<Instant>,
-    leave: Option<Leave>,
-    /// A batch is being read.
-    is_filling: bool,
-}
-
-/// The server has asked to connect again.
-#[derive(Debug, Clone, Copy)]
-struct Leave {
-    /// Nothing is sent from here on.
-    at: Instant,
-    /// Answers are waited for no longer.
-    latest: Instant,
 }
 
 /// The connection that records go by.
@@ -404,95 +312,6 @@ impl Session {
     /// A wait of zero to a bound.
     fn draw(&mut self, bound: Duration) -> Duration {
         Duration::from_millis((self.random)(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)))
-    }
-}
-
-impl Live {
-    fn new(now: Instant, welcome: &v1::ShipWelcome) -> Result<Self, Ended> {
-        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
-        let interval = match welcome.heartbeat_interval_ms {
-            0 => LONGEST_SILENCE / 3,
-            ms => millis(ms).clamp(SHORTEST_INTERVAL, LONGEST_SILENCE / 2),
-        };
-        let silence = match welcome.silence_limit_ms {
-            0 => LONGEST_SILENCE,
-            // Less than two intervals would end connections that are well.
-            ms => millis(ms).max(interval * 2).min(LONGEST_SILENCE),
-        };
-        let bytes = usize::try_from(welcome.max_batch_bytes).unwrap_or(usize::MAX);
-        if bytes < MAX_FRAME {
-            return Err(Ended::Nonsense("it takes no batch that every record fits into"));
-        }
-        let window = usize::try_from(welcome.window).unwrap_or(usize::MAX);
-        Ok(Self {
-            heard: now,
-            silence,
-            interval,
-            ping: now + interval,
-            window: window.clamp(1, MAX_WINDOW),
-            limits: Limits {
-                bytes: bytes.min(MAX_BYTES),
-                records: welcome.max_batch_records.clamp(1, MAX_RECORDS),
-            },
-            outstanding: VecDeque::new(),
-            next_number: 1,
-            small: now,
-            paused: None,
-            leave: None,
-            is_filling: false,
-        })
-    }
-
-    fn acked(&mut self, ack: &v1::ShipAck) -> Result<Vec<Sent>, Ended> {
-        let count = self.outstanding.iter().take_while(|(number, ..)| *number <= ack.number).count();
-        let newest = count.checked_sub(1).and_then(|last| self.outstanding.get(last));
-        let Some((number, _, sent)) = newest else {
-            return Err(Ended::Nonsense("it acknowledges what was not sent"));
-        };
-        let place = ack.position.as_ref().and_then(position);
-        if *number != ack.number || place != Some(sent.last) {
-            return Err(Ended::Nonsense("it acknowledges another record than was sent"));
-        }
-        Ok(self.outstanding.drain(..count).map(|(_, _, sent)| sent).collect())
-    }
-
-    fn may_fill(&self, now: Instant) -> bool {
-        !self.is_filling
-            && self.outstanding.len() < self.window
-            && self.paused.is_none_or(|until| now >= until)
-            && self.leave.is_none_or(|leave| now < leave.at)
-            && (self.outstanding.is_empty() || now >= self.small)
-    }
-
-    /// Why it ends now, when it does. `is_done`: there is nothing more to send, ever.
-    fn end(&self, now: Instant, is_done: bool) -> Option<Ended> {
-        let is_empty = self.outstanding.is_empty() && !self.is_filling;
-        if self.leave.is_some_and(|leave| now >= leave.latest || (now >= leave.at && is_empty)) {
-            return Some(Ended::Drained);
-        }
-        if now >= self.heard + self.silence {
-            return Some(Ended::Silent);
-        }
-        if self.outstanding.front().is_some_and(|(_, sent, _)| now >= *sent + ANSWER_LIMIT) {
-            return Some(Ended::Unanswered);
-        }
-        (is_done && is_empty).then_some(Ended::Finished)
-    }
-
-    /// When something is to be done next.
-    fn next(&self, now: Instant, has_more: bool) -> Instant {
-        let answer = self.outstanding.front().map(|(_, sent, _)| *sent + ANSWER_LIMIT);
-        let leave = self.leave.map(|leave| if now < leave.at { leave.at } else { leave.latest });
-        let is_free = !self.is_filling && self.outstanding.len() < self.window;
-        let is_leaving = self.leave.is_some_and(|leave| now >= leave.at);
-        let fill = (has_more && is_free && !is_leaving).then(|| {
-            let small = if self.outstanding.is_empty() { now } else { self.small };
-            self.paused.map_or(small, |until| until.max(small))
-        });
-        [answer, leave, fill]
-            .into_iter()
-            .flatten()
-            .fold(self.ping.min(self.heard + self.silence), Instant::min)
     }
 }
 

@@ -5,6 +5,9 @@
 //! Nothing here remembers what was acknowledged but the marks that it is given: read again from there, the same
 //! records come out.
 
+mod batch;
+mod place;
+
 use std::{
     collections::{BTreeMap, HashMap},
     io,
@@ -14,9 +17,10 @@ use std::{
 use kt_audit::{
     Digest, Epoch, InstanceId, Position,
     dir::SegmentName,
-    segment::{FRAME_LEN, HEADER_LEN, Header, HeaderError, Item, MAX_PAYLOAD, Scan, guess_epoch, scan},
+    segment::{FRAME_LEN, HEADER_LEN, Header, HeaderError, Item, MAX_PAYLOAD, Scan},
 };
 
+pub(crate) use self::batch::{Batch, Limits, Loss, Run, Through, Why};
 use crate::audit::fs::Fs;
 
 /// The largest frame.
@@ -24,72 +28,6 @@ pub(crate) const MAX_FRAME: usize = FRAME_LEN + MAX_PAYLOAD;
 
 /// More than any segment has.
 const MAX_SEGMENT: u64 = 1 << 30;
-
-/// How much a batch may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Of frames; a single one may have as many as [`MAX_FRAME`].
-    pub(crate) bytes: usize,
-    pub(crate) records: u32,
-}
-
-/// Records of one run, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Batch {
-    pub(crate) ordinal: u64,
-    pub(crate) first_sequence: u64,
-    pub(crate) count: u32,
-    /// The hash of the record before.
-    pub(crate) previous: Digest,
-    pub(crate) last: Position,
-    /// The writer's time of the first record.
-    pub(crate) first_time_us: i64,
-    /// The number of the segment that holds the last record.
-    pub(crate) segment: u64,
-    pub(crate) frames: Vec<u8>,
-    /// What is missing before the first record.
-    pub(crate) loss: Option<Loss>,
-    /// There is more, and it would not go in here.
-    pub(crate) is_full: bool,
-}
-
-/// Why records can't be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The bytes are not those that were written.
-    Damaged,
-    /// The segment is gone.
-    Cut,
-    /// The segment is of a later format.
-    NewerFormat,
-}
-
-/// Records that the spool had once and can't give.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Loss {
-    pub(crate) why: Why,
-    /// Unreadable bytes.
-    pub(crate) bytes: u64,
-    /// Records, where their numbers tell.
-    pub(crate) records: u64,
-}
-
-/// A run, as far as the spool holds it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub(crate) epoch: Epoch,
-    pub(crate) ordinal: u64,
-    pub(crate) first_sequence: u64,
-    /// The first of its last segment: there is at least this one.
-    pub(crate) last_sequence: u64,
-}
-
-/// Records of the run that is being written from this sequence on are not to be read yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Through {
-    pub(crate) epoch: Epoch,
-    pub(crate) below: u64,
-}
 
 struct Cursor {
     name: SegmentName,
@@ -122,6 +60,8 @@ pub(crate) struct Spool<F: Fs> {
     loss: Option<Loss>,
     /// What would come next in the run that was read last.
     next: Option<(Epoch, u64)>,
+    /// The hash of the record that was read or passed last.
+    tip: Option<Digest>,
 }
 
 impl<F: Fs> Spool<F> {
@@ -134,6 +74,7 @@ impl<F: Fs> Spool<F> {
             cursor: None,
             loss: None,
             next: None,
+            tip: None,
         }
     }
 
@@ -167,6 +108,7 @@ impl<F: Fs> Spool<F> {
         self.cursor = None;
         self.loss = None;
         self.next = None;
+        self.tip = None;
         let mut diverged = Vec::new();
         for mark in marks {
             match self.agrees(mark)? {
@@ -197,43 +139,6 @@ impl<F: Fs> Spool<F> {
             }
         }
         marks
-    }
-
-    /// The first segment that may hold a record behind the marks, as far as headers tell; `0`: there is no segment.
-    pub(crate) fn floor(&self) -> u64 {
-        let waiting = self.segments.iter().find(|(_, header)| match header {
-            Ok(header) => !self.is_acked(header),
-            // What can't be read does not wait, and is never cut.
-            Err(_) => false,
-        });
-        waiting.or_else(|| self.segments.last_key_value()).map_or(0, |(name, _)| name.number)
-    }
-
-    /// How many records of other runs than `running` are behind their marks.
-    pub(crate) fn backlog(&self, running: Option<Epoch>) -> io::Result<u64> {
-        let mut last_of: BTreeMap<Epoch, (SegmentName, u64)> = BTreeMap::new();
-        let mut first_of: HashMap<Epoch, u64> = HashMap::new();
-        for (name, header) in &self.segments {
-            if let Ok(header) = header
-                && Some(header.epoch) != running
-            {
-                last_of.insert(header.epoch, (*name, header.first_sequence));
-                let first = first_of.entry(header.epoch).or_insert(header.first_sequence);
-                *first = header.first_sequence.min(*first);
-            }
-        }
-        let mut waiting = 0_u64;
-        for (epoch, (name, from)) in last_of {
-            let frames = self.read(name, |bytes| {
-                scan(bytes).1.filter(|item| matches!(item, Item::Frame { .. })).count() as u64
-            })?;
-            let Some(frames) = frames else { continue };
-            let end = from.saturating_add(frames);
-            let first = first_of.get(&epoch).copied().unwrap_or(0);
-            let next = self.marks.get(&epoch).map_or(0, |mark| mark.sequence.saturating_add(1));
-            waiting = waiting.saturating_add(end.saturating_sub(first.max(next)));
-        }
-        Ok(waiting)
     }
 
     /// The next records, as many as are there and go into a batch.
@@ -302,7 +207,9 @@ impl<F: Fs> Spool<F> {
         match self.segments.get(&name) {
             Some(Ok(header)) if header.instance == self.instance => {
                 // What is acknowledged in whole is not read.
-                if !self.is_acked(header) {
+                if self.is_acked(header) {
+                    self.tip = self.marks.get(&header.epoch).map(|mark| mark.hash);
+                } else {
                     cursor.origin = Some((header.epoch, header.ordinal));
                 }
             }
@@ -320,14 +227,6 @@ impl<F: Fs> Spool<F> {
         cursor.is_last_look = cursor.origin.is_none();
         self.cursor = Some(cursor);
         Ok(())
-    }
-
-    /// Whether a later segment of the same run shows that all records of this one are acknowledged.
-    fn is_acked(&self, header: &Header) -> bool {
-        let Some(mark) = self.marks.get(&header.epoch) else { return false };
-        let later =
-            |other: &&Header| other.epoch == header.epoch && other.first_sequence > header.first_sequence;
-        self.headers().find(later).is_some_and(|next| next.first_sequence <= mark.sequence.saturating_add(1))
     }
 
     /// Puts the records of a piece into the batch, and moves the cursor behind them.
@@ -354,9 +253,15 @@ impl<F: Fs> Spool<F> {
                         return Taken::Stop;
                     }
                     let end = offset + frame.stored_len();
-                    if self.marks.get(&reading.epoch).is_some_and(|mark| frame.sequence <= mark.sequence) {
+                    let mark = self.marks.get(&reading.epoch);
+                    if let Some(mark) = mark.filter(|mark| frame.sequence <= mark.sequence) {
+                        self.tip = (frame.sequence == mark.sequence).then_some(mark.hash);
                         self.move_to(start, end, Some(frame.sequence));
                         continue;
+                    }
+                    // Unreadable bytes between two records that fit together were none: a write that failed.
+                    if self.tip == Some(frame.previous) {
+                        self.loss = None;
                     }
                     if let Some(batch) = batch {
                         let fits = batch.frames.len() + frame.stored_len() <= reading.limits.bytes
@@ -393,6 +298,7 @@ impl<F: Fs> Spool<F> {
                     batch.segment = segment;
                     batch.frames.extend_from_slice(bytes.get(offset..end).unwrap_or_default());
                     self.next = Some((reading.epoch, frame.sequence.saturating_add(1)));
+                    self.tip = Some(hash);
                     self.move_to(start, end, Some(frame.sequence));
                 }
                 Some(Item::Corrupt { offset, length, .. }) => {
@@ -450,62 +356,9 @@ impl<F: Fs> Spool<F> {
     }
 
     fn lost_segment(&mut self, why: Why, name: SegmentName) -> io::Result<()> {
-        let bytes = self.read(name, |bytes| bytes.len())?.unwrap_or(0);
+        let bytes = self.read(name, <[u8]>::len)?.unwrap_or(0);
         self.lost(why, bytes as u64, 0);
         Ok(())
-    }
-
-    /// The run of a segment whose header can't be read.
-    fn guess(&self, name: SegmentName) -> io::Result<Option<(Epoch, u64)>> {
-        let mut candidates: Vec<Epoch> = self.headers().map(|header| header.epoch).collect();
-        candidates.dedup();
-        let epoch = self.read(name, |bytes| {
-            let frames: Vec<_> = scan(bytes)
-                .1
-                .filter_map(|item| if let Item::Frame { frame, .. } = item { Some(frame) } else { None })
-                .collect();
-            // Without two records side by side nothing tells which of several runs it is.
-            if frames.len() < 2 && frames.first().is_none_or(|frame| frame.sequence > 0) {
-                return None;
-            }
-            guess_epoch(self.instance, &frames, &candidates)
-        })?;
-        Ok(epoch.flatten().map(|epoch| {
-            let ordinal =
-                self.headers().find(|header| header.epoch == epoch).map_or(0, |header| header.ordinal);
-            (epoch, ordinal)
-        }))
-    }
-
-    /// Whether the record of this place is the same here; none: its run is not here.
-    fn agrees(&self, mark: &Position) -> io::Result<Option<bool>> {
-        let of_run = || {
-            let run = self.segments.iter().filter_map(|(name, header)| Some((*name, header.ok()?)));
-            run.filter(|(_, header)| header.epoch == mark.epoch && header.instance == self.instance)
-        };
-        let holder = of_run().filter(|(_, header)| header.first_sequence <= mark.sequence).last();
-        let Some((name, _)) = holder else {
-            // It was before what is held; the first record here names it, where it is the next.
-            return Ok(of_run().next().map(|(_, header)| {
-                mark.sequence.checked_add(1) != Some(header.first_sequence) || header.previous == mark.hash
-            }));
-        };
-        let agrees = self.read(name, |bytes| {
-            for item in scan(bytes).1 {
-                let Item::Frame { frame, .. } = item else { continue };
-                if frame.sequence == mark.sequence {
-                    return frame.hash(self.instance, mark.epoch) == mark.hash;
-                }
-                if frame.sequence > mark.sequence {
-                    // The record itself can't be read any more.
-                    return mark.sequence.checked_add(1) != Some(frame.sequence)
-                        || frame.previous == mark.hash;
-                }
-            }
-            // More is acknowledged than there is.
-            false
-        })?;
-        Ok(agrees)
     }
 
     fn headers(&self) -> impl Iterator<Item = &Header> {
@@ -551,3 +404,6 @@ struct Reading {
     limits: Limits,
     through: Option<Through>,
 }
+
+#[cfg(test)]
+mod tests;

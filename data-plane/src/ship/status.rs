@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kt_proto::v1::ship_notice::Kind;
 
 /// Records that wait for longer are worth a word in `/readyz`.
-const WORTH_A_WORD: Duration = Duration::from_secs(60);
+const WORTH_A_WORD: Duration = Duration::from_mins(1);
 
 /// The kinds of notice, with their names in metrics.
 const NOTICES: [(Kind, &str); 5] = [

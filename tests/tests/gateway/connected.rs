@@ -33,14 +33,14 @@ use crate::{
 };
 
 /// A control plane, and what a gateway keeps over its restarts.
-struct Fleet {
-    plane: FakeControlPlane,
+pub(crate) struct Fleet {
+    pub(crate) plane: FakeControlPlane,
     dir: tempfile::TempDir,
     trust: Trust,
 }
 
 impl Fleet {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::trusting(Trust::default()).await
     }
 
@@ -50,7 +50,7 @@ impl Fleet {
         Self { plane: FakeControlPlane::start().await.unwrap(), dir, trust }
     }
 
-    fn settings(&self) -> ControlSettings {
+    pub(crate) fn settings(&self) -> ControlSettings {
         ControlSettings {
             state_dir: self.dir.path().join("state"),
             trust: self.trust.clone(),
@@ -67,7 +67,7 @@ impl Fleet {
     }
 
     /// Publishes and waits until it is in force.
-    async fn publish(&self, generation: u64, pack: &Pack, signers: &[Signer]) {
+    pub(crate) async fn publish(&self, generation: u64, pack: &Pack, signers: &[Signer]) {
         self.plane.publish(generation, &version(generation), &source(pack), signers);
         self.plane.applied(Document::Assignment, generation).await;
     }

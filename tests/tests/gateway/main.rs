@@ -9,6 +9,8 @@ mod bounded;
 #[cfg(test)]
 mod connected;
 #[cfg(test)]
+mod delivered;
+#[cfg(test)]
 mod egress;
 #[cfg(test)]
 mod errors;

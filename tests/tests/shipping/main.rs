@@ -6,8 +6,6 @@
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
-mod killed;
-#[cfg(test)]
 mod leftover;
 #[cfg(test)]
 mod live;

@@ -5,7 +5,7 @@ use kt_audit::record::{Body, Erasure};
 use kt_audit::value::Label;
 
 use super::Engine;
-use crate::audit::fs::Fs;
+use crate::audit::fs::{Fs, FsFile as _};
 use crate::audit::handle::{AppendError, Entry};
 use crate::audit::metrics::add;
 
@@ -27,6 +27,9 @@ impl<F: Fs> Engine<F> {
         let record = Erasure { subject, by: None, reference, sealed };
         let entry = Entry::new(Body::Erasure(Box::new(record)), None)?;
         self.append(&[&entry], now_us).pop().unwrap_or(Err(AppendError::Full))?;
+        // What is remembered is not done again, so its record must outlive a power cut.
+        let synced = self.current.as_ref().map_or(Ok(()), |current| current.file.sync());
+        synced.and_then(|()| self.fs.sync_dir()).map_err(|error| self.write_error(error))?;
         let remembered = self.subjects.remember_erased(&self.fs, subject);
         self.space.used += remembered.map_err(|error| self.write_error(error))?;
         add(&self.metrics.erasures, 1);

@@ -1,6 +1,7 @@
 //! The engine on a disk that tears, fills and dies.
 
 pub(crate) mod disk;
+mod erase;
 mod faults;
 mod model;
 mod retention;
@@ -36,7 +37,7 @@ fn start(disk: &Disk, settings: Settings, run: u8, now_us: i64) -> Engine<Disk> 
     Engine::open(disk.clone(), settings, epoch, now_us, Arc::default()).expect("damage never stops a start")
 }
 
-fn entry(body: Body) -> Entry {
+pub(crate) fn entry(body: Body) -> Entry {
     Entry::new(body, None).unwrap()
 }
 
