@@ -58,7 +58,7 @@ pub(crate) enum Command {
     Init(init::Args),
     /// Looks at this machine and says what would stop a gateway.
     Doctor(Box<doctor::Args>),
-    /// The records of an audit directory.
+    /// The records of an audit directory, or of all gateways that send theirs to a control plane.
     #[command(subcommand)]
     Events(events::Command),
     /// Proof that records are whole.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use kt_audit::{Position, record::DropReason, sign::PublicKey, verify::Report};
+use kt_proto::v1;
 use serde::Serialize;
 
 use super::{
@@ -15,21 +16,30 @@ use super::{
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, sanitize::clean},
+    server::{self, ServerArgs},
 };
 
-/// Verifies the chain of an audit directory and names the first break of each kind.
+/// Verifies the chain of an audit directory, or of every gateway that sends its records to a control plane, and names the
+/// first break of each kind.
 ///
 /// Exits 0 when it is whole, 1 when something is broken, 2 when it can't be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The audit directory.
+    /// The audit directory; without it the control plane is asked.
     #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
-    audit_dir: PathBuf,
+    audit_dir: Option<PathBuf>,
+
+    /// Only gateways of this fleet; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    fleet: Option<String>,
 
     /// Public keys to trust, one a line, kept apart from the log. Without them the keys beside the log are used, which
     /// proves less: who can rewrite the log can replace them too.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "audit_dir")]
     trust_keys: Option<PathBuf>,
+
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Serialize)]
@@ -42,7 +52,22 @@ struct Verified {
     report: Report,
 }
 
-impl Args {
+/// Verifies the chain of an audit directory and names the first break of each kind.
+///
+/// Exits 0 when it is whole, 1 when something is broken, 2 when it can't be read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Local {
+    /// The audit directory.
+    #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
+    audit_dir: PathBuf,
+
+    /// Public keys to trust, one a line, kept apart from the log. Without them the keys beside the log are used, which
+    /// proves less: who can rewrite the log can replace them too.
+    #[arg(long, value_name = "FILE")]
+    trust_keys: Option<PathBuf>,
+}
+
+impl Local {
     /// Which directory.
     pub(super) fn audit_dir(&self) -> &Path {
         &self.audit_dir
@@ -50,12 +75,15 @@ impl Args {
 }
 
 /// Verifies.
-pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
-    verify(format, args, &[])
+pub(crate) fn run(format: Format, args: Args) -> Result<Exit, CliError> {
+    match args.audit_dir {
+        Some(audit_dir) => verify(format, &Local { audit_dir, trust_keys: args.trust_keys }, &[]),
+        None => remote(format, &args),
+    }
 }
 
 /// Verifies, and that these records are there.
-pub(super) fn verify(format: Format, args: &Args, known: &[Position]) -> Result<Exit, CliError> {
+pub(super) fn verify(format: Format, args: &Local, known: &[Position]) -> Result<Exit, CliError> {
     let dir = open(&args.audit_dir)?;
     let keys = args.trust_keys.as_ref().map(read_keys).transpose()?;
     // A head that can't be read is a break in the report.
@@ -101,6 +129,73 @@ pub(super) fn verify(format: Format, args: &Args, known: &[Position]) -> Result<
     if format == Format::Table && keys.is_none() {
         note("note: the keys beside the log were trusted; --trust-keys names keys kept elsewhere");
     }
+    Ok(if verified.intact { Exit::Success } else { Exit::Findings })
+}
+
+#[derive(Serialize)]
+struct Remote {
+    intact: bool,
+    instances: Vec<Instance>,
+}
+
+#[derive(Serialize)]
+struct Instance {
+    instance: String,
+    fleet: String,
+    records: u64,
+    checkpoints: u64,
+    /// Whether the control plane has countersigned a part of it.
+    countersigned: bool,
+    breaks: Vec<String>,
+}
+
+impl From<v1::VerifiedInstance> for Instance {
+    fn from(verified: v1::VerifiedInstance) -> Self {
+        Self {
+            instance: uuid::Uuid::from_slice(&verified.instance).unwrap_or_default().to_string(),
+            fleet: verified.fleet,
+            records: verified.records,
+            checkpoints: verified.checkpoints,
+            countersigned: verified.countersigned_through.is_some(),
+            breaks: verified.breaks.into_iter().map(|found| found.message).collect(),
+        }
+    }
+}
+
+/// Has the control plane verify what it keeps.
+fn remote(format: Format, args: &Args) -> Result<Exit, CliError> {
+    let request =
+        v1::VerifyAuditRequest { fleet: args.fleet.clone().unwrap_or_default(), instances: Vec::new() };
+    let instances: Vec<Instance> = server::run(&args.server, async |session| {
+        let mut stream = session
+            .call(request, async |session, request| session.events().verify_audit(request).await)
+            .await?;
+        let mut instances = Vec::new();
+        while let Some(told) = stream.message().await.map_err(|status| session.error(status))? {
+            instances.extend(told.instance.map(Instance::from));
+        }
+        Ok(instances)
+    })?;
+    let verified = Remote { intact: instances.iter().all(|instance| instance.breaks.is_empty()), instances };
+    print(format, &verified, |out| {
+        for instance in &verified.instances {
+            let records = counted(usize::try_from(instance.records).unwrap_or(usize::MAX), "record");
+            let checkpoints =
+                counted(usize::try_from(instance.checkpoints).unwrap_or(usize::MAX), "signed checkpoint");
+            let state = if instance.breaks.is_empty() { "intact" } else { "broken" };
+            let fleet = clean(&instance.fleet);
+            let countersigned = if instance.countersigned { ", countersigned" } else { "" };
+            let Instance { instance: id, breaks, .. } = instance;
+            writeln!(out, "{state}: {records} of {id} (fleet `{fleet}`), {checkpoints}{countersigned}")?;
+            for found in breaks {
+                writeln!(out, "  {}", clean(found))?;
+            }
+        }
+        if verified.instances.is_empty() {
+            writeln!(out, "no gateway has sent records")?;
+        }
+        Ok(())
+    })?;
     Ok(if verified.intact { Exit::Success } else { Exit::Findings })
 }
 

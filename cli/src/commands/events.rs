@@ -1,5 +1,6 @@
-//! `kt events list|tail|show`: the records of an audit directory.
+//! `kt events list|tail|show|stats`: the records of an audit directory, or of a control plane.
 
+pub(super) mod remote;
 mod row;
 
 use std::{
@@ -20,9 +21,10 @@ use super::when;
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, print_record, sanitize::clean, table},
+    server::ServerArgs,
 };
 
-/// The records of an audit directory.
+/// The records of an audit directory, or of all gateways that send theirs to a control plane.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Lists requests, the newest last.
@@ -31,6 +33,8 @@ pub(crate) enum Command {
     Tail(Tail),
     /// Shows the records of one request in full.
     Show(Show),
+    /// Counts requests, over all gateways that send their records to the control plane.
+    Stats(remote::Stats),
 }
 
 /// Which directory.
@@ -39,6 +43,16 @@ struct Dir {
     /// The audit directory.
     #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
     audit_dir: PathBuf,
+}
+
+/// Whose records.
+#[derive(Debug, clap::Args)]
+struct Source {
+    /// The audit directory; without it the control plane is asked.
+    #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
+    audit_dir: Option<PathBuf>,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Which requests.
@@ -82,7 +96,16 @@ enum VerdictOption {
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
     #[command(flatten)]
-    dir: Dir,
+    source: Source,
+    /// Only requests of this fleet; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    fleet: Option<String>,
+    /// Only requests of this person, by name; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    user: Option<String>,
+    /// Only requests that a policy would have stopped or masked, if it enforced; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    would: bool,
     #[command(flatten)]
     which: Which,
     /// The most that are shown, counted from the newest.
@@ -106,7 +129,7 @@ pub(crate) struct Tail {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
     #[command(flatten)]
-    dir: Dir,
+    source: Source,
     /// The request's id, as `x-request-id` and `list` show it.
     id: Uuid,
     /// Resolves the caller's name, where its key is still there and may be read.
@@ -123,11 +146,16 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
         Command::List(args) => list(format, &args),
         Command::Tail(args) => tail(format, &args),
         Command::Show(args) => show(format, &args),
+        Command::Stats(args) => remote::stats(format, &args),
     }
 }
 
 fn list(format: Format, args: &List) -> Result<Exit, CliError> {
-    let dir = open(&args.dir.audit_dir)?;
+    let Some(dir) = &args.source.audit_dir else {
+        let filter = remote::filter(&args.which, args.fleet.as_deref(), args.user.as_deref(), args.would);
+        return remote::list(format, &args.source.server, filter, args.limit);
+    };
+    let dir = open(dir)?;
     let filter = filter(&args.which);
     let mut entries = Vec::new();
     let mut records = dir.records(Order::NewestFirst).map_err(|error| unreadable(&error))?;
@@ -184,7 +212,10 @@ fn tail(format: Format, args: &Tail) -> Result<Exit, CliError> {
 }
 
 fn show(format: Format, args: &Show) -> Result<Exit, CliError> {
-    let dir = open(&args.dir.audit_dir)?;
+    let Some(dir) = &args.source.audit_dir else {
+        return remote::show(format, &args.source.server, args.id, args.names);
+    };
+    let dir = open(dir)?;
     let filter = Filter { id: Some(args.id), ..Filter::default() };
     let names = if args.names { dir.names().map_err(|error| unreadable(&error))? } else { Names::default() };
     let mut found = Vec::new();

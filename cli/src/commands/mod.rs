@@ -60,7 +60,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Init(args) => init::run(&args),
         Command::Doctor(args) => doctor::run(format, *args),
         Command::Events(command) => events::run(format, command),
-        Command::Audit(Audit::Verify(args)) => audit_verify::run(format, &args),
+        Command::Audit(Audit::Verify(args)) => audit_verify::run(format, args),
         Command::Spool(command) => spool::run(format, command),
         Command::Explain(args) => explain::run(format, &args),
         Command::Completions(args) => completions::run(&args),

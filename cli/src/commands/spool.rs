@@ -31,7 +31,7 @@ pub(crate) enum Command {
     /// Verifies the chain of an audit directory, and that what was acknowledged is in it.
     ///
     /// Exits 0 when it is whole, 1 when something is broken, 2 when it can't be read.
-    Verify(audit_verify::Args),
+    Verify(audit_verify::Local),
     /// Delivers what is left in the audit directory of a gateway that does not run.
     ///
     /// Requests that have no end are closed as interrupted, as the gateway's own next start would. What is acknowledged
@@ -98,7 +98,7 @@ fn inspect(format: Format, args: &Inspect) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn verify(format: Format, args: &audit_verify::Args) -> Result<Exit, CliError> {
+fn verify(format: Format, args: &audit_verify::Local) -> Result<Exit, CliError> {
     let dir = events::open(args.audit_dir())?;
     let survey = Survey::of(&dir).map_err(|error| events::unreadable(&error))?;
     audit_verify::verify(format, args, &survey.known)

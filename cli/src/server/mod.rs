@@ -8,8 +8,9 @@ pub(crate) mod token;
 pub(crate) mod view;
 
 use kt_proto::v1::{
-    fleet_service_client::FleetServiceClient, key_service_client::KeyServiceClient,
-    pack_service_client::PackServiceClient, token_service_client::TokenServiceClient,
+    audit_service_client::AuditServiceClient, fleet_service_client::FleetServiceClient,
+    key_service_client::KeyServiceClient, pack_service_client::PackServiceClient,
+    token_service_client::TokenServiceClient,
 };
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 
@@ -53,6 +54,7 @@ impl Session {
     client!(fleets, FleetServiceClient);
     client!(keys, KeyServiceClient);
     client!(tokens, TokenServiceClient);
+    client!(events, AuditServiceClient);
 }
 
 /// Runs the part of a command that talks to a control plane.

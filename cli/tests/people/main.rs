@@ -12,6 +12,8 @@ mod contexts;
 #[cfg(test)]
 mod double;
 #[cfg(test)]
+mod events;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod fleet;

@@ -19,8 +19,8 @@ use tonic::{
 
 use crate::kt::{Person, RULE, mode, pack};
 
-struct World {
-    person: Person,
+pub(crate) struct World {
+    pub(crate) person: Person,
     authority: String,
     stop: Option<oneshot::Sender<()>>,
     tasks: tokio::task::JoinSet<()>,
@@ -37,7 +37,7 @@ fn certificates(folder: &Path) -> (TlsSettings, String) {
 
 impl World {
     /// A control plane over a new store, and its first admin, logged in.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let (tls, authority) = certificates(data.path());
         let mut settings = Settings::new(data.path().join("data"));
@@ -113,7 +113,7 @@ impl World {
         });
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.take().unwrap().send(()).unwrap();
         tokio::time::timeout(Duration::from_secs(60), async {
             while self.tasks.join_next().await.is_some() {}

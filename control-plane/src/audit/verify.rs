@@ -3,6 +3,7 @@
 
 use kt_audit::{
     InstanceId, Position,
+    record::{Record, Retention},
     segment::{Header, encode_frame},
     sign::PublicKey,
     verify::{Report, Trust, Verifier},
@@ -63,6 +64,12 @@ pub(crate) async fn verify(
     Ok(Verified { report, countersigned: vouched.countersigned })
 }
 
+const NOT_SAID: Retention = Retention { days: 0, immutable: false };
+
+fn asked(record: &Stored) -> Option<Retention> {
+    Record::parse(&record.row.payload).ok()?.body.retention()
+}
+
 /// Records of one run as the segment that they could stand in.
 fn segment_of(instance: InstanceId, segment: u64, run: &[Stored]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -75,7 +82,8 @@ fn segment_of(instance: InstanceId, segment: u64, run: &[Stored]) -> Vec<u8> {
         first_sequence: first.row.sequence,
         previous: first.row.previous,
         created_us: first.row.time_us,
-        retention: kt_audit::record::Retention { days: 0, immutable: false },
+        // A header says the longest that its records ask for.
+        retention: run.iter().filter_map(asked).fold(NOT_SAID, Retention::longest),
     };
     bytes.extend_from_slice(&header.encode());
     for record in run {

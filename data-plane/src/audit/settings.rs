@@ -1,7 +1,7 @@
 //! What an operator may set about the audit log.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use kt_audit::identity::PseudonymKey;
@@ -60,6 +60,8 @@ pub struct Settings {
 pub struct Delivery {
     /// Every record in segments with a smaller number is acknowledged. Only grows.
     pub acked_below: Arc<AtomicU64>,
+    /// The control plane has said that it keeps no records: the days of the records count, as without delivery.
+    pub is_not_kept: Arc<AtomicBool>,
     /// How long acknowledged segments stay, so that a control plane that was restored from a backup can have them
     /// again; while more than half of the byte cap is used they go at once.
     pub keep: Duration,
@@ -68,7 +70,7 @@ pub struct Delivery {
 impl Delivery {
     /// The default: three days.
     pub fn new() -> Self {
-        Self { acked_below: Arc::default(), keep: Duration::from_hours(72) }
+        Self { acked_below: Arc::default(), is_not_kept: Arc::default(), keep: Duration::from_hours(72) }
     }
 }
 

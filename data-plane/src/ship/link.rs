@@ -17,7 +17,10 @@ use kt_audit::{
     dir::layout::{self, ShippedFile},
     sign::{KeyId, PublicKey},
 };
-use kt_proto::v1::{self, ship_request::Message as Out};
+use kt_proto::{
+    refusal::Code,
+    v1::{self, ship_request::Message as Out},
+};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
@@ -171,11 +174,18 @@ impl<F: Fs> Link<F> {
 
     fn tell(&self, end: &Ended, is_new: bool) {
         let (url, why) = (self.settings.url.as_str(), end.message());
+        let is_not_kept = matches!(end, Ended::Denied(Code::AuditNotKept, ..));
+        if is_not_kept {
+            self.delivery.is_not_kept.store(true, Release);
+            self.status.set_not_kept(true);
+        }
         if !matches!(end, Ended::Drained | Ended::Finished) {
             self.status.fault.store(Some(Arc::new(why.clone())));
         }
         if !is_new {
             tracing::debug!(url, why, "Connection for audit records has ended.");
+        } else if is_not_kept {
+            tracing::info!(url, "Control plane keeps no audit records; they stay here for their days.");
         } else if end.needs_a_person() {
             tracing::error!(
                 url,

@@ -28,6 +28,8 @@ const NOTICES: [(Kind, &str); 5] = [
 #[derive(Debug, Default)]
 pub(crate) struct ShipStatus {
     is_connected: AtomicBool,
+    /// The control plane has said that it keeps no records.
+    is_not_kept: AtomicBool,
     /// Connections that were opened.
     pub(crate) connections: AtomicU64,
     /// Records that went out, those sent again included.
@@ -62,6 +64,10 @@ pub(crate) struct ShipStatus {
 impl ShipStatus {
     pub(crate) fn set_connected(&self, is_connected: bool) {
         self.is_connected.store(is_connected, Relaxed);
+    }
+
+    pub(crate) fn set_not_kept(&self, is_not_kept: bool) {
+        self.is_not_kept.store(is_not_kept, Relaxed);
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -122,7 +128,7 @@ impl ShipStatus {
 
     /// Whether records wait for longer than they should.
     pub(crate) fn is_late(&self) -> bool {
-        self.oldest_age() > WORTH_A_WORD
+        !self.is_not_kept.load(Relaxed) && self.oldest_age() > WORTH_A_WORD
     }
 
     /// Why the gateway serves with less than it should, as far as the delivery is concerned.

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
-use kt_control_plane::settings::{Settings, StoreSettings, TlsSettings};
+use kt_control_plane::settings::{AuditSettings, Settings, StoreSettings, TlsSettings};
 use kt_proto::signed::Trust;
 
 use crate::{
@@ -25,6 +25,10 @@ layers::options! {
     /// TLS. Default embedded:DATA_DIR/store.redb.
     #[arg(value_name = "STORE")]
     store: Option<String> = "KEEPTRUSTS_CONTROL_PLANE_STORE";
+    /// Where audit records of gateways are kept: `sqlite:FILE`, or `off` to leave them on the gateways. Default
+    /// sqlite:DATA_DIR/audit.sqlite, and `off` over etcd.
+    #[arg(value_name = "STORE")]
+    audit_store: Option<String> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_STORE";
     /// The folder of the embedded store and of the bootstrap token. Default ./kt-control-plane.
     #[arg(value_name = "FOLDER")]
     data_dir: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_DATA_DIR";
@@ -105,6 +109,7 @@ impl Options {
         } else if self.etcd_option().is_some() {
             return Err(self.no_etcd());
         }
+        settings.audit = self.audit(&settings)?;
         settings.listen = self.listen.unwrap_or(settings.listen);
         settings.admin_listen = self.admin_listen.or(settings.admin_listen);
         settings.insecure = self.insecure.unwrap_or(false);
@@ -121,6 +126,20 @@ impl Options {
             (delivery.hello_rate, delivery.hello_burst) = (rate, rate);
         }
         Ok(settings)
+    }
+
+    fn audit(&self, settings: &Settings) -> Result<AuditSettings, CliError> {
+        match self.audit_store.as_deref() {
+            Some("off") => Ok(AuditSettings::Off),
+            Some(given) => match given.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
+                Some(file) => Ok(AuditSettings::Sqlite(PathBuf::from(file))),
+                None => Err(CliError::usage(format!("`{given}` is no store of audit records"))
+                    .with_help("use `sqlite:FILE` or `off`")),
+            },
+            None if matches!(settings.store, StoreSettings::Embedded(_)) => Ok(settings.audit.clone()),
+            // Equal replicas would each keep a part.
+            None => Ok(AuditSettings::Off),
+        }
     }
 
     fn store(&self, written: &str) -> Result<StoreSettings, CliError> {

@@ -43,7 +43,7 @@ impl<F: Fs> Engine<F> {
             // What can't be read can't be judged; it stays, and so does the gap around it.
             let header = segment.header?;
             let next = self.header_after(index)?;
-            let is_due = match &self.settings.delivery {
+            let is_due = match self.delivered_to() {
                 None => end_of_keep(&header, &next) <= now_us,
                 Some(delivery) => self.is_delivered(delivery, &header, &next, now_us),
             };
@@ -53,6 +53,11 @@ impl<F: Fs> Engine<F> {
             let last = self.hash_after(segment, &header, &next)?;
             Some(Expired { segment: *segment, header, last })
         })
+    }
+
+    /// The delivery, where somebody else keeps what is delivered.
+    fn delivered_to(&self) -> Option<&Delivery> {
+        self.settings.delivery.as_ref().filter(|delivery| !delivery.is_not_kept.load(Ordering::Acquire))
     }
 
     /// Whether a segment is needed no longer because somebody else has it: acknowledged in whole, kept for a while,
@@ -95,7 +100,7 @@ impl<F: Fs> Engine<F> {
         let signer = &self.identity.signer;
         let signature = signer.sign(&tombstone_message(self.identity.instance, &run));
         let cut = SignedRun { run, key: signer.public().id(), signature };
-        let delivered = self.settings.delivery.is_some();
+        let delivered = self.delivered_to().is_some();
         let tombstone = Tombstone { cut, segments: 1, bytes: expired.segment.bytes, delivered };
         let before = self.written.next_sequence;
         self.stage_own(Body::Tombstone(Box::new(tombstone)), now_us);

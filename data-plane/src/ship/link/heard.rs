@@ -29,6 +29,8 @@ impl<F: Fs> Link<F> {
         match told {
             Told::Nothing => {}
             Told::Welcome(resume) => {
+                self.delivery.is_not_kept.store(false, std::sync::atomic::Ordering::Release);
+                self.status.set_not_kept(false);
                 self.status.set_connected(true);
                 self.status.fault.store(None);
                 self.warn_of_less(&resume);
