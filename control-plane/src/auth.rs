@@ -146,6 +146,8 @@ pub enum Access {
 const ADMIN: Access = Access::Roles(&[Role::Admin]);
 const PUBLISH: Access = Access::Roles(&[Role::Admin, Role::Publisher]);
 const READ: Access = Access::Roles(&[Role::Admin, Role::Publisher, Role::Viewer]);
+/// Events are the auditor's alone: who runs the fleet has no business with what people ask.
+const EVENTS: Access = Access::Roles(&[Role::Auditor]);
 const HISTORY: Access = Access::Roles(&[Role::Admin, Role::Auditor]);
 
 /// Every method of every service, and who may call it. A method that is not here can't be called.
@@ -170,6 +172,12 @@ pub const CALLS: &[(&str, Access)] = &[
     ("/keeptrusts.v1.TokenService/CreateToken", ADMIN),
     ("/keeptrusts.v1.TokenService/ListTokens", ADMIN),
     ("/keeptrusts.v1.TokenService/RevokeToken", ADMIN),
+    ("/keeptrusts.v1.AuditService/ListEvents", EVENTS),
+    ("/keeptrusts.v1.AuditService/GetEvents", EVENTS),
+    ("/keeptrusts.v1.AuditService/GetEventStats", EVENTS),
+    ("/keeptrusts.v1.AuditService/VerifyAudit", EVENTS),
+    ("/keeptrusts.v1.AuditService/ListAuditInstances", EVENTS),
+    ("/keeptrusts.v1.AuditIngestService/Ship", Access::Gateways),
     ("/keeptrusts.v1.DeliveryService/Subscribe", Access::Gateways),
     ("/keeptrusts.v1.DeliveryService/FetchPack", Access::Gateways),
 ];

@@ -3,6 +3,7 @@
 //! - [`store`]: a narrow trait of ordered keys with compare-and-swap and a watch; embedded and etcd;
 //! - `registry`: packs, fleets, key sets and tokens as records above that trait; every write is one compare-and-swap;
 //! - `mirror`: what the store holds, in memory, kept fresh by the watch; everything is served from it;
+//! - [`audit`]: records of all gateways, taken in, kept and shown;
 //! - `services`: what people call; `delivery`: what gateways subscribe to;
 //! - `server`: listeners, TLS, health, draining.
 //!
@@ -10,6 +11,7 @@
 
 mod admin;
 mod admission;
+pub mod audit;
 pub mod auth;
 mod backoff;
 pub mod bodies;

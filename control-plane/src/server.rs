@@ -12,8 +12,8 @@ use std::{
 };
 
 use kt_proto::v1::{
-    delivery_service_server, fleet_service_server, key_service_server, pack_service_server,
-    token_service_server,
+    audit_ingest_service_server, audit_service_server, delivery_service_server, fleet_service_server,
+    key_service_server, pack_service_server, token_service_server,
 };
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,6 +22,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admin::Admin,
+    audit::{Audit, Ingest, IngestMetrics, NoIngest, Witness, WitnessError, store::sqlite},
     bodies::Bodies,
     bootstrap::{self, Bootstrap, BootstrapError},
     delivery::{Delivery, DeliveryMetrics},
@@ -29,7 +30,7 @@ use crate::{
     mirror::Mirror,
     registry::Registry,
     services::{GateLayer, Services},
-    settings::{Settings, StoreSettings, TlsSettings},
+    settings::{AuditSettings, Settings, StoreSettings, TlsSettings},
     store::{Store, StoreError, embedded},
 };
 
@@ -46,13 +47,15 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
 /// The names of the services, as gRPC health knows them; the empty one stands for all.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 8] = [
     "",
     pack_service_server::SERVICE_NAME,
     fleet_service_server::SERVICE_NAME,
     key_service_server::SERVICE_NAME,
     token_service_server::SERVICE_NAME,
     delivery_service_server::SERVICE_NAME,
+    audit_service_server::SERVICE_NAME,
+    audit_ingest_service_server::SERVICE_NAME,
 ];
 
 /// Why the control plane does not start.
@@ -96,6 +99,15 @@ pub enum StartError {
     /// The store can't be read.
     #[error("the store can't be read: {0}")]
     Store(StoreError),
+    /// The store of audit records can't be opened.
+    #[error(transparent)]
+    Audit(#[from] sqlite::OpenError),
+    /// The keys of the audit can't be used.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
+    /// Several replicas, each with records of its own.
+    #[error("replicas over one etcd can't each keep audit records in a file of their own")]
+    AuditReplicas,
     /// The first token can't be made.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
@@ -110,6 +122,9 @@ impl StartError {
         match self {
             Self::ClearText(_) => Some(
                 "give `--tls-cert` and `--tls-key`, listen on 127.0.0.1, or say `--insecure` where something else encrypts",
+            ),
+            Self::AuditReplicas => Some(
+                "leave out `--audit-store`, so that records stay on the gateways, or run one control plane over an embedded store",
             ),
             Self::Listen { .. } => Some("another process may have the port; choose one with `--listen`"),
             _ => None,
@@ -190,13 +205,18 @@ impl ControlPlane {
             (Some(listener), Some(asked)) => Some(address(listener, asked)?),
             _ => None,
         };
+        let audit = open_audit(&settings).await?;
         let (store, opened) = open(&settings).await?;
         let replica: Arc<str> = settings.replica.clone().unwrap_or_else(|| replica_name(grpc_addr)).into();
 
         let tasks = TaskTracker::new();
         let stops = Stops::default();
         let delivery_metrics = DeliveryMetrics::default();
-        let metrics = Metrics::new(|registry| delivery_metrics.register(registry));
+        let ingest_metrics = IngestMetrics::default();
+        let metrics = Metrics::new(|registry| {
+            delivery_metrics.register(registry);
+            ingest_metrics.register(registry);
+        });
         let mirror = Mirror::start(
             Arc::clone(&store),
             settings.mirror,
@@ -251,10 +271,16 @@ impl ControlPlane {
             mirror: mirror.clone(),
             bodies,
             delivery: delivery.clone(),
+            audit: audit.clone(),
+            tasks: tasks.clone(),
             draining: stops.draining.clone(),
         };
+        let ingest = audit.map(|audit| {
+            let stops = (stops.draining.clone(), stops.ending.clone());
+            Ingest::new(audit, settings.ingest.clone(), ingest_metrics, Arc::clone(&replica), &tasks, stops)
+        });
         let gate = GateLayer::new(mirror.clone(), metrics);
-        let serving = serve(services, gate, &health, tls, listener, &stops, &tasks)?;
+        let serving = serve(services, ingest, gate, &health, tls, listener, &stops, &tasks)?;
         abort.disarm();
         tracing::info!(address = %grpc_addr, replica = &*replica, store = store.kind(), "Control plane serves.");
         Ok(Running {
@@ -277,6 +303,7 @@ impl ControlPlane {
 
 fn serve(
     services: Services,
+    ingest: Option<Ingest>,
     gate: GateLayer,
     health: &HealthReporter,
     tls: Option<(ServerTlsConfig, PathBuf)>,
@@ -324,7 +351,15 @@ fn serve(
             token_service_server::TokenServiceServer::new(services.clone())
                 .max_decoding_message_size(MAX_MESSAGE),
         )
+        .add_service(
+            audit_service_server::AuditServiceServer::new(services.clone())
+                .max_decoding_message_size(MAX_MESSAGE),
+        )
         .add_service(services.delivery.service());
+    let router = match ingest {
+        Some(ingest) => router.add_service(ingest.service()),
+        None => router.add_service(NoIngest::service()),
+    };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     let closing = stops.closing.clone();
     Ok(tasks.spawn(async move {
@@ -379,6 +414,31 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     for service in SERVICES {
         health.set_service_status(service, status).await;
     }
+}
+
+/// Opens what keeps audit records. Not on a runtime's thread: a file is read and may be brought to a new form.
+async fn open_audit(settings: &Settings) -> Result<Option<Audit>, StartError> {
+    let (path, data_dir) = match &settings.audit {
+        AuditSettings::Off => return Ok(None),
+        AuditSettings::Given(store) => {
+            let witness = Arc::new(Witness::open(&settings.data_dir)?);
+            return Ok(Some(Audit { store: Arc::clone(store), witness }));
+        }
+        AuditSettings::Sqlite(path) => (path.clone(), settings.data_dir.clone()),
+    };
+    #[cfg(feature = "etcd")]
+    if matches!(settings.store, StoreSettings::Etcd(_)) {
+        return Err(StartError::AuditReplicas);
+    }
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        make_folder(folder)?;
+    }
+    let opening = tokio::task::spawn_blocking(move || {
+        let witness = Arc::new(Witness::open(&data_dir)?);
+        let store = Arc::new(sqlite::Sqlite::open(&path)?);
+        Ok::<_, StartError>(Audit { store, witness })
+    });
+    opening.await.map_err(|_| StartError::Descriptors)?.map(Some)
 }
 
 async fn open(settings: &Settings) -> Result<(Arc<dyn Store>, Opened), StartError> {

@@ -4,7 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use kt_proto::signed::Trust;
 
-use crate::{delivery::DeliveryOptions, mirror::MirrorOptions, store::Store};
+use crate::{
+    audit::{IngestSettings, store::AuditStore},
+    delivery::DeliveryOptions,
+    mirror::MirrorOptions,
+    store::Store,
+};
 
 /// Where people and gateways connect.
 pub const DEFAULT_LISTEN: &str = "0.0.0.0:7443";
@@ -20,6 +25,10 @@ pub struct Settings {
     pub admin_listen: Option<SocketAddr>,
     /// Where everything is kept.
     pub store: StoreSettings,
+    /// Where audit records are kept.
+    pub audit: AuditSettings,
+    /// How gateways send audit records.
+    pub ingest: IngestSettings,
     /// Where the bootstrap token is written.
     pub data_dir: PathBuf,
     /// Certificates; absent: clear text.
@@ -56,6 +65,17 @@ pub enum StoreSettings {
     Given(Arc<dyn Store>),
 }
 
+/// Where audit records are kept.
+#[derive(Debug, Clone)]
+pub enum AuditSettings {
+    /// Nowhere: they stay on the gateways.
+    Off,
+    /// One SQLite file, one process.
+    Sqlite(PathBuf),
+    /// A store that is open already.
+    Given(Arc<dyn AuditStore>),
+}
+
 /// Files in PEM.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
@@ -75,6 +95,8 @@ impl Settings {
             listen: SocketAddr::from(([0, 0, 0, 0], 7443)),
             admin_listen: Some(SocketAddr::from(([127, 0, 0, 1], 7444))),
             store: StoreSettings::Embedded(data_dir.join("store.redb")),
+            audit: AuditSettings::Sqlite(data_dir.join("audit.sqlite")),
+            ingest: IngestSettings::default(),
             data_dir,
             tls: None,
             insecure: false,

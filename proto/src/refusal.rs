@@ -99,6 +99,8 @@ codes! {
     Busy = "busy", ResourceExhausted;
     /// The format of audit records is one that the server does not know.
     FormatUnsupported = "format_unsupported", FailedPrecondition;
+    /// The control plane keeps no audit records.
+    AuditNotKept = "audit_not_kept", FailedPrecondition;
     /// A batch of audit records that does not hold what it says.
     BatchInvalid = "batch_invalid", InvalidArgument;
     /// There is no such person, request, instance or hold.

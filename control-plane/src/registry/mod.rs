@@ -141,6 +141,19 @@ impl Registry {
         }
     }
 
+    /// Writes that somebody has read something into the history.
+    pub(crate) async fn note(&self, actor: &str, action: &'static str, subject: &str) -> Result<(), Refusal> {
+        for _ in 0..TRIES {
+            let change = change(By { actor, reason: "" }, action, subject, Timestamp::now());
+            let commit = Commit { preconditions: Vec::new(), writes: vec![change] };
+            // Written twice where nobody knows what became of the first: it was read, that is what counts.
+            if matches!(self.write(commit).await?, Tried::Done) {
+                return Ok(());
+            }
+        }
+        Err(late())
+    }
+
     /// Counts how a change ended.
     fn count<T>(&self, action: &'static str, result: &Result<T, Refusal>, is_unchanged: impl Fn(&T) -> bool) {
         let outcome = match result {

@@ -1,5 +1,6 @@
 //! What people call. Each service is a thin translation: arguments in, the registry or the mirror, answers out.
 
+mod audit;
 mod fleet;
 mod gate;
 mod key;
@@ -7,11 +8,13 @@ mod pack;
 mod token;
 
 use kt_proto::refusal::{Code, Refusal};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::Request;
 
 pub(crate) use self::gate::GateLayer;
-use crate::{auth::Identity, bodies::Bodies, delivery::Delivery, mirror::Mirror, registry::Registry};
+use crate::{
+    audit::Audit, auth::Identity, bodies::Bodies, delivery::Delivery, mirror::Mirror, registry::Registry,
+};
 
 /// The services; cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,6 +23,9 @@ pub(crate) struct Services {
     pub(crate) mirror: Mirror,
     pub(crate) bodies: Bodies,
     pub(crate) delivery: Delivery,
+    /// What keeps audit records; absent: this control plane keeps none.
+    pub(crate) audit: Option<Audit>,
+    pub(crate) tasks: TaskTracker,
     /// Ends what would go on for ever.
     pub(crate) draining: CancellationToken,
 }

@@ -1,0 +1,46 @@
+//! Audit records of all gateways: taken in, kept, and shown to people.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`store`] | the narrow trait, and SQLite behind it |
+//! | [`facts`] | the columns that people filter by, taken from a record |
+//! | `ingest` | the stream of a gateway: every byte checked, acknowledged once it is durable |
+//! | `verify` | the chain as it is stored, walked |
+//! | `witness` | the keys: one countersigns, one joins the pseudonyms of a person |
+//!
+//! # Invariants
+//! - A record is kept as the exact bytes that the gateway hashed; columns are derived and can be derived again.
+//! - A batch is in the store as a whole or not at all, with the mark that says how far its run has come.
+//! - What is there is never replaced: another record under the same number is kept apart.
+//! - Names are sealed before they touch a disk.
+
+pub mod facts;
+mod ingest;
+pub mod store;
+pub(crate) mod verify;
+mod witness;
+
+use std::sync::Arc;
+
+use kt_audit::Pseudonym;
+
+use self::store::AuditStore;
+pub use self::{ingest::IngestSettings, witness::WitnessError};
+pub(crate) use self::{
+    ingest::{Ingest, IngestMetrics, NoIngest},
+    witness::Witness,
+};
+
+/// The store and the keys of the control plane; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Audit {
+    pub(crate) store: Arc<dyn AuditStore>,
+    pub(crate) witness: Arc<Witness>,
+}
+
+impl Audit {
+    /// The person of that name, as the store knows one.
+    pub(crate) fn person(&self, name: &str) -> Pseudonym {
+        self.witness.person(name).pseudonym()
+    }
+}

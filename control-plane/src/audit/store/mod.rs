@@ -1,0 +1,317 @@
+//! Where audit records are kept: one narrow trait, so that one suite can hold every engine to it.
+//!
+//! - [`sqlite`]: one file beside the packs, one process.
+
+mod query;
+pub mod sqlite;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use kt_audit::{
+    Digest, Epoch, InstanceId, Position, Pseudonym,
+    identity::{SealedName, SubjectKey},
+};
+use uuid::Uuid;
+
+pub use self::query::{Dimension, EventFilter, PageToken, StatRow, StatsQuery};
+use super::facts::Facts;
+
+/// One record as it comes and as it is kept.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its number in the run.
+    pub sequence: u64,
+    /// The writer's time, microseconds since 1970 UTC.
+    pub time_us: i64,
+    /// The hash of the record before.
+    pub previous: Digest,
+    /// Its own hash.
+    pub hash: Digest,
+    /// Its exact bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Its debug form leaves the payload out.
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Row")
+            .field("sequence", &self.sequence)
+            .field("bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whose records they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The audit directory that they are of.
+    pub instance: InstanceId,
+    /// The fleet of the token that sent them.
+    pub fleet: Arc<str>,
+    /// Who the control plane knows the gateway as; may be empty.
+    pub gateway: Arc<str>,
+    /// Its name, for people; may be empty.
+    pub name: Arc<str>,
+}
+
+/// Records of one run, checked: sequences without a gap, each bound to the one before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Whose they are.
+    pub origin: Origin,
+    /// The run.
+    pub epoch: Epoch,
+    /// Its number among the runs of the instance.
+    pub ordinal: u64,
+    /// The records, at least one, in order.
+    pub rows: Vec<Row>,
+    /// When they came, microseconds since 1970 UTC.
+    pub stored_us: i64,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The number of the run.
+    pub ordinal: u64,
+    /// Its last record.
+    pub last: Position,
+}
+
+/// Something about a batch that a person should know; it is recorded with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Records before the batch never came.
+    Gap,
+    /// Another record is there already under its number; this one is kept apart.
+    Quarantined,
+    /// Another run of the instance has the same ordinal: two machines with one identity.
+    Cloned,
+    /// The record does not name the hash of the one before.
+    BrokenChain,
+    /// The signature of a checkpoint does not fit.
+    Forged,
+}
+
+impl Trouble {
+    /// The name as written in metrics, logs and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gap => "gap",
+            Self::Quarantined => "quarantined",
+            Self::Cloned => "cloned",
+            Self::BrokenChain => "broken_chain",
+            Self::Forged => "forged",
+        }
+    }
+}
+
+/// A trouble with its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// What it is.
+    pub trouble: Trouble,
+    /// The run.
+    pub epoch: Epoch,
+    /// The first record in question.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+}
+
+/// What came of a batch. It is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Appended {
+    /// Records that were there already.
+    pub duplicates: u64,
+    /// What a person should know.
+    pub noted: Vec<Noted>,
+}
+
+/// One record as it is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place in the order of arrival.
+    pub id: u64,
+    /// Whose it is.
+    pub instance: InstanceId,
+    /// The fleet.
+    pub fleet: Arc<str>,
+    /// The run.
+    pub epoch: Epoch,
+    /// The number of the run.
+    pub ordinal: u64,
+    /// When the store had it.
+    pub stored_us: i64,
+    /// The record.
+    pub row: Row,
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stored").field("id", &self.id).field("row", &self.row).finish_non_exhaustive()
+    }
+}
+
+/// A page of records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    /// The records.
+    pub events: Vec<Stored>,
+    /// Where the next page begins; none: there are no more.
+    pub next: Option<PageToken>,
+}
+
+/// An instance as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// Whose records they are.
+    pub origin: Origin,
+    /// How far its runs have come, in their order.
+    pub marks: Vec<Mark>,
+    /// When the store had the last one.
+    pub last_stored_us: i64,
+    /// How many there are.
+    pub records: u64,
+    /// What was noted, with its places, in the order of time.
+    pub noted: Vec<Noted>,
+}
+
+/// A place in the chain of an instance: what comes behind it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainPlace {
+    /// The number of the run.
+    pub ordinal: u64,
+    /// The run.
+    pub epoch: Epoch,
+    /// The record.
+    pub sequence: u64,
+}
+
+/// The keys of an instance and who has vouched for what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Vouched {
+    /// ed25519 keys that have signed for the instance, the oldest first.
+    pub keys: Vec<[u8; 32]>,
+    /// The last position that the control plane has countersigned.
+    pub countersigned: Option<Position>,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuditStoreError {
+    /// The disk, the file or the server; trying again may help.
+    #[error("the store of audit records can't be used: {0}")]
+    Unavailable(String),
+    /// What is in it is not what this build writes.
+    #[error("the store of audit records can't be read: {0}")]
+    Corrupt(String),
+}
+
+/// A name that was sealed before it came here, and the pseudonym that it stands behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubjectRow {
+    /// As the records of the instance have it.
+    pub pseudonym: Pseudonym,
+    /// The key that made it.
+    pub pseudonym_key: [u8; 16],
+    /// Who that is here: one person behind all of their pseudonyms.
+    pub person: Pseudonym,
+    /// The name.
+    pub sealed: SealedName,
+    /// What opens it.
+    pub key: SubjectKey,
+}
+
+/// A sealed name and what opens it.
+pub type Sealed = (SealedName, SubjectKey);
+
+/// Where audit records are kept.
+pub trait AuditStore: Send + Sync + fmt::Debug {
+    /// `sqlite`, for people.
+    fn kind(&self) -> &'static str;
+
+    /// How far the runs of an instance have come, in their order.
+    fn marks(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<Mark>, AuditStoreError>>;
+
+    /// Adds a batch: all of it with its mark, or nothing. It is durable when this returns.
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AuditStoreError>>;
+
+    /// A page of the records that a filter lets through.
+    fn events(
+        &self,
+        filter: EventFilter,
+        oldest_first: bool,
+        page: Option<PageToken>,
+        size: u32,
+    ) -> BoxFuture<'_, Result<Page, AuditStoreError>>;
+
+    /// Every record of a request, in the order of its chain.
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>>;
+
+    /// Counts requests.
+    fn stats(&self, query: StatsQuery) -> BoxFuture<'_, Result<Vec<StatRow>, AuditStoreError>>;
+
+    /// Records of an instance in the order of its chain, behind a place; at most `limit`.
+    fn chain(
+        &self,
+        instance: InstanceId,
+        behind: Option<ChainPlace>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>>;
+
+    /// The instances, by fleet and name.
+    fn instances(&self) -> BoxFuture<'_, Result<Vec<InstanceRow>, AuditStoreError>>;
+
+    /// Notes the keys with which an instance signs; those that are known stay.
+    fn put_keys(
+        &self,
+        origin: Origin,
+        keys: Vec<[u8; 32]>,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+
+    /// Notes that everything up to a position was countersigned.
+    fn put_countersigned(
+        &self,
+        instance: InstanceId,
+        position: Position,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+
+    /// The keys of an instance, and what was countersigned.
+    fn vouched(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vouched, AuditStoreError>>;
+
+    /// Keeps names. The first one of a person stays; a person who was erased gets none.
+    fn put_subjects(
+        &self,
+        instance: InstanceId,
+        rows: Vec<SubjectRow>,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+
+    /// The names behind pseudonyms of records, where they are known and not erased.
+    fn names(
+        &self,
+        pseudonyms: Vec<Pseudonym>,
+    ) -> BoxFuture<'_, Result<Vec<(Pseudonym, Sealed)>, AuditStoreError>>;
+
+    /// Every pseudonym that a person has in records.
+    fn pseudonyms(&self, person: Pseudonym) -> BoxFuture<'_, Result<Vec<Pseudonym>, AuditStoreError>>;
+
+    /// Notes trouble that was found outside of [`AuditStore::append`].
+    fn note(
+        &self,
+        instance: InstanceId,
+        noted: Noted,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+}
+
+/// The columns of a row.
+pub(super) fn facts(row: &Row) -> Facts {
+    Facts::of(&row.payload)
+}

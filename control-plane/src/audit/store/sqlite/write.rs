@@ -1,0 +1,340 @@
+//! What is written, each in one transaction.
+
+use kt_audit::{Digest, InstanceId, Position, record::Verdict};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+
+use super::super::{Appended, Batch, Noted, Origin, Row, SubjectRow, Trouble, facts};
+
+/// A number as SQLite has it. Sequences, counts and prices are far below the limit.
+pub(super) fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The stored form of a verdict.
+pub(super) const fn verdict_code(verdict: Verdict) -> i64 {
+    match verdict {
+        Verdict::Allow => 0,
+        Verdict::Redact => 1,
+        Verdict::Escalate => 2,
+        Verdict::Block => 3,
+    }
+}
+
+/// Adds batches in one transaction.
+pub(super) fn append_all(
+    connection: &mut Connection,
+    batches: &[Box<Batch>],
+) -> rusqlite::Result<Vec<Appended>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut appended = Vec::with_capacity(batches.len());
+    for batch in batches {
+        appended.push(append(&transaction, batch)?);
+    }
+    transaction.commit()?;
+    Ok(appended)
+}
+
+/// The mark of a run, as it stands in its row.
+struct Run {
+    no: i64,
+    last: Option<(u64, Digest)>,
+}
+
+fn append(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Appended> {
+    let instance = put_instance(transaction, &batch.origin, batch.stored_us)?;
+    let mut noted = Vec::new();
+    let run = run(transaction, instance, batch, &mut noted)?;
+    let place = |trouble, first, last| Noted { trouble, epoch: batch.epoch, first, last };
+
+    let mark = run.last;
+    let is_new = |row: &&Row| mark.is_none_or(|(sequence, _)| row.sequence > sequence);
+    let known = batch.rows.iter().take_while(|row| !is_new(row)).count();
+    let (old, new) = batch.rows.split_at_checked(known).unwrap_or((&batch.rows, &[]));
+    let mut duplicates = 0;
+    for row in old {
+        if repeats(transaction, instance, run.no, batch, row)? {
+            duplicates += 1;
+        } else {
+            noted.push(place(Trouble::Quarantined, row.sequence, row.sequence));
+        }
+    }
+    if let Some(first) = new.first() {
+        let expected = mark.map_or(0, |(sequence, _)| sequence.saturating_add(1));
+        if first.sequence > expected {
+            noted.push(place(Trouble::Gap, expected, first.sequence - 1));
+        } else if mark.is_some_and(|(_, hash)| hash != first.previous) {
+            noted.push(place(Trouble::BrokenChain, first.sequence, first.sequence));
+        }
+    }
+    for row in new {
+        insert(transaction, run.no, batch.stored_us, row)?;
+    }
+    if let Some(last) = new.last() {
+        transaction
+            .prepare_cached("UPDATE runs SET sequence = ?2, hash = ?3 WHERE no = ?1")?
+            .execute(params![run.no, int(last.sequence), last.hash.0])?;
+        transaction
+            .prepare_cached("UPDATE instances SET last_stored_us = ?2, records = records + ?3 WHERE no = ?1")?
+            .execute(params![instance, batch.stored_us, int(new.len() as u64)])?;
+    }
+    for noted in &noted {
+        put_note(transaction, instance, noted, batch.stored_us)?;
+    }
+    Ok(Appended { duplicates, noted })
+}
+
+/// The row of the run; a first batch makes it. Two runs with one ordinal are two machines.
+fn run(
+    transaction: &Transaction<'_>,
+    instance: i64,
+    batch: &Batch,
+    noted: &mut Vec<Noted>,
+) -> rusqlite::Result<Run> {
+    let known = transaction
+        .prepare_cached("SELECT no, sequence, hash FROM runs WHERE instance_no = ?1 AND epoch = ?2")?
+        .query_row(params![instance, batch.epoch.0], |row| {
+            let (sequence, hash): (i64, [u8; 32]) = (row.get(1)?, row.get(2)?);
+            let last = u64::try_from(sequence).ok().map(|sequence| (sequence, Digest(hash)));
+            Ok(Run { no: row.get(0)?, last })
+        })
+        .optional()?;
+    if let Some(run) = known {
+        return Ok(run);
+    }
+    let is_taken: bool = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE instance_no = ?1 AND ordinal = ?2)")?
+        .query_row(params![instance, int(batch.ordinal)], |row| row.get(0))?;
+    if is_taken {
+        let first = batch.rows.first().map_or(0, |row| row.sequence);
+        noted.push(Noted { trouble: Trouble::Cloned, epoch: batch.epoch, first, last: first });
+    }
+    transaction
+        .prepare_cached(
+            "INSERT INTO runs (instance_no, epoch, ordinal, sequence, hash) VALUES (?1, ?2, ?3, -1, zeroblob(32))",
+        )?
+        .execute(params![instance, batch.epoch.0, int(batch.ordinal)])?;
+    Ok(Run { no: transaction.last_insert_rowid(), last: None })
+}
+
+/// Whether the record is the one that is there. Another one is kept apart; one that fills a gap, too, for the mark has
+/// passed it.
+fn repeats(
+    transaction: &Transaction<'_>,
+    instance: i64,
+    run: i64,
+    batch: &Batch,
+    row: &Row,
+) -> rusqlite::Result<bool> {
+    let stored: Option<[u8; 32]> = transaction
+        .prepare_cached("SELECT hash FROM records WHERE run_no = ?1 AND sequence = ?2")?
+        .query_row(params![run, int(row.sequence)], |row| row.get(0))
+        .optional()?;
+    match stored {
+        Some(hash) if hash == row.hash.0 => Ok(true),
+        // The number was missing: it is filled, and nothing is replaced.
+        None => {
+            insert(transaction, run, batch.stored_us, row)?;
+            transaction
+                .prepare_cached("UPDATE instances SET records = records + 1 WHERE no = ?1")?
+                .execute([instance])?;
+            Ok(true)
+        }
+        Some(_) => {
+            transaction
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO quarantine
+                     (instance_no, epoch, sequence, hash, time_us, previous, payload, stored_us)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    instance,
+                    batch.epoch.0,
+                    int(row.sequence),
+                    row.hash.0,
+                    row.time_us,
+                    row.previous.0,
+                    row.payload,
+                    batch.stored_us,
+                ])?;
+            Ok(false)
+        }
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, row: &Row) -> rusqlite::Result<()> {
+    let facts = facts(row);
+    transaction
+        .prepare_cached(
+            "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload, kind, request, verdict,
+               ending, status, model, target, target_model, roles, team, cost_centre, subject, input_tokens,
+               output_tokens, micro_usd, unpriced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
+               ?22, ?23)",
+        )?
+        .execute(params![
+            run,
+            int(row.sequence),
+            row.time_us,
+            stored_us,
+            row.previous.0,
+            row.hash.0,
+            row.payload,
+            facts.kind.map(|kind| kind as i64),
+            facts.request.map(uuid::Uuid::into_bytes),
+            facts.verdict.map(verdict_code),
+            facts.end.map(|end| end as i64),
+            facts.status,
+            facts.model,
+            facts.target,
+            facts.target_model,
+            facts.roles,
+            facts.team,
+            facts.cost_centre,
+            facts.subject.map(|subject| subject.to_bytes()),
+            facts.input_tokens.map(int),
+            facts.output_tokens.map(int),
+            facts.micro_usd.map(int),
+            facts.is_priced && facts.micro_usd.is_none(),
+        ])?;
+    if !facts.deeds.is_empty() {
+        let record = transaction.last_insert_rowid();
+        let mut add = transaction.prepare_cached(
+            "INSERT INTO deeds (record, time_us, what, policy, rule) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?;
+        for deed in &facts.deeds {
+            add.execute(params![record, row.time_us, deed.what.code(), deed.policy, deed.rule])?;
+        }
+    }
+    Ok(())
+}
+
+/// The row of an instance, made or renewed.
+fn put_instance(transaction: &Transaction<'_>, origin: &Origin, now_us: i64) -> rusqlite::Result<i64> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO instances (instance, fleet, gateway, name, first_seen_us, last_stored_us)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0)
+             ON CONFLICT (instance) DO UPDATE SET
+               fleet = excluded.fleet,
+               gateway = CASE WHEN excluded.gateway = '' THEN gateway ELSE excluded.gateway END,
+               name = CASE WHEN excluded.name = '' THEN name ELSE excluded.name END
+             RETURNING no",
+        )?
+        .query_row(
+            params![origin.instance.0.as_bytes(), &*origin.fleet, &*origin.gateway, &*origin.name, now_us],
+            |row| row.get(0),
+        )
+}
+
+fn put_note(
+    transaction: &Transaction<'_>,
+    instance: i64,
+    noted: &Noted,
+    now_us: i64,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO notes (instance_no, noted_us, trouble, epoch, first, last)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            instance,
+            now_us,
+            noted.trouble.as_str(),
+            noted.epoch.0,
+            int(noted.first),
+            int(noted.last)
+        ])?;
+    Ok(())
+}
+
+pub(super) fn put_keys(
+    connection: &mut Connection,
+    origin: &Origin,
+    keys: &[[u8; 32]],
+    now_us: i64,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let instance = put_instance(&transaction, origin, now_us)?;
+    for key in keys {
+        transaction
+            .prepare_cached("INSERT OR IGNORE INTO keys (instance_no, key, seen_us) VALUES (?1, ?2, ?3)")?
+            .execute(params![instance, key, now_us])?;
+    }
+    transaction.commit()
+}
+
+pub(super) fn put_countersigned(
+    connection: &mut Connection,
+    instance: InstanceId,
+    position: &Position,
+    now_us: i64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE instances SET countersigned_epoch = ?2, countersigned_sequence = ?3, countersigned_hash = ?4,
+               last_stored_us = max(last_stored_us, ?5)
+             WHERE instance = ?1",
+        )?
+        .execute(params![
+            instance.0.as_bytes(),
+            position.epoch.0,
+            int(position.sequence),
+            position.hash.0,
+            now_us
+        ])?;
+    Ok(())
+}
+
+pub(super) fn note(
+    connection: &mut Connection,
+    instance: InstanceId,
+    noted: &Noted,
+    now_us: i64,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let no: Option<i64> = transaction
+        .prepare_cached("SELECT no FROM instances WHERE instance = ?1")?
+        .query_row([instance.0.as_bytes()], |row| row.get(0))
+        .optional()?;
+    if let Some(no) = no {
+        put_note(&transaction, no, noted, now_us)?;
+    }
+    transaction.commit()
+}
+
+pub(super) fn put_subjects(
+    connection: &mut Connection,
+    instance: InstanceId,
+    rows: &[SubjectRow],
+    now_us: i64,
+) -> rusqlite::Result<()> {
+    let text = |value: serde_json::Result<String>| {
+        value.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    };
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for row in rows {
+        let person = row.person.to_bytes();
+        let is_new = transaction
+            .prepare_cached("INSERT OR IGNORE INTO persons (person, sealed) VALUES (?1, ?2)")?
+            .execute(params![person, text(serde_json::to_string(&row.sealed))?])?;
+        if is_new > 0 {
+            transaction
+                .prepare_cached("INSERT INTO person_keys (person, key) VALUES (?1, ?2)")?
+                .execute(params![person, text(serde_json::to_string(&row.key))?])?;
+        }
+        transaction
+            .prepare_cached(
+                "INSERT OR IGNORE INTO pseudonyms (pseudonym, pseudonym_key, instance_no, person, seen_us)
+                 SELECT ?1, ?2, no, ?3, ?4 FROM instances WHERE instance = ?5",
+            )?
+            .execute(params![
+                row.pseudonym.to_bytes(),
+                row.pseudonym_key,
+                person,
+                now_us,
+                instance.0.as_bytes()
+            ])?;
+    }
+    transaction.commit()
+}

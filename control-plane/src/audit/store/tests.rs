@@ -1,0 +1,422 @@
+//! What every store of audit records must do, whichever engine is behind it.
+
+use std::sync::Arc;
+
+use kt_audit::{
+    Body, Digest, Epoch, InstanceId, Kind, Label, Position, Record,
+    chain::record_hash,
+    record::{
+        Caller, Closed, Cost, Disposition, Effect, End, Finding, Opened, Refusal, RequestFacts, Target,
+        Tokens, Verdict,
+    },
+};
+use uuid::Uuid;
+
+use super::{sqlite::Sqlite, *};
+
+const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
+const EPOCH: Epoch = Epoch([9; 16]);
+const T0: i64 = 1_764_000_000_000_000;
+
+fn origin(instance: InstanceId) -> Origin {
+    Origin { instance, fleet: "default".into(), gateway: "gw".into(), name: "gw-1".into() }
+}
+
+/// Records of one run, bound to each other.
+struct Run {
+    instance: InstanceId,
+    epoch: Epoch,
+    ordinal: u64,
+    next: u64,
+    previous: Digest,
+}
+
+impl Run {
+    fn new(instance: InstanceId, epoch: Epoch, ordinal: u64) -> Self {
+        Self { instance, epoch, ordinal, next: 0, previous: Digest::ZERO }
+    }
+
+    fn batch(&mut self, bodies: Vec<Body>) -> Batch {
+        let rows = bodies.into_iter().map(|body| self.row(Record::new(body).payload().unwrap())).collect();
+        Batch {
+            origin: origin(self.instance),
+            epoch: self.epoch,
+            ordinal: self.ordinal,
+            rows,
+            stored_us: T0 + 5,
+        }
+    }
+
+    fn row(&mut self, payload: Vec<u8>) -> Row {
+        let (sequence, previous) = (self.next, self.previous);
+        let time_us = T0 + i64::try_from(sequence).unwrap() * 1_000_000;
+        let hash = record_hash(self.instance, self.epoch, sequence, time_us, &previous, &payload);
+        self.next += 1;
+        self.previous = hash;
+        Row { sequence, time_us, previous, hash, payload }
+    }
+}
+
+fn closed(id: u128, change: impl FnOnce(&mut Closed)) -> Body {
+    let mut closed = Closed {
+        id: Uuid::from_u128(id),
+        end: End::Completed,
+        status: Some(200),
+        request: RequestFacts {
+            requested_model: Some(Label::new("llama")),
+            caller: Caller {
+                roles: vec![Label::new("analyst"), Label::new("admin")],
+                team: Some(Label::new("red")),
+                ..Caller::default()
+            },
+            ..RequestFacts::default()
+        },
+        target: Some(Target { id: Label::new("t"), model: Label::new("llama-70b"), region: None }),
+        tokens: Some(Tokens { prompt: Some(10), completion: Some(5), ..Tokens::default() }),
+        cost: Some(Cost { micro_usd: Some(3), price_table: Label::new("1") }),
+        ..Closed::default()
+    };
+    change(&mut closed);
+    Body::Closed(Box::new(closed))
+}
+
+fn blocked(id: u128) -> Body {
+    closed(id, |closed| {
+        closed.verdict = Verdict::Block;
+        closed.end = End::Blocked;
+        closed.status = Some(409);
+        closed.refusal = Some(Refusal {
+            status: 409,
+            code: Label::new("input_blocked"),
+            policy: Some(Label::new("dlp-filter")),
+            rule: Some(Label::new("databricks-pat")),
+            param: None,
+        });
+    })
+}
+
+fn observed(id: u128) -> Body {
+    closed(id, |closed| {
+        let finding = |rule: &str| Finding {
+            policy: Label::new("pii-detector"),
+            rule: Label::new(rule),
+            entity: None,
+            phase: kt_audit::record::Phase::Input,
+            field: Label::new("/messages/0/content"),
+            start: 0,
+            end: 1,
+            score: None,
+            effect: Effect::Redact,
+            disposition: Disposition::Observed,
+        };
+        closed.findings = vec![finding("PERSON"), finding("PERSON"), finding("EMAIL_ADDRESS")];
+    })
+}
+
+fn opened(id: u128) -> Body {
+    Body::Opened(Box::new(Opened { id: Uuid::from_u128(id), ..Opened::default() }))
+}
+
+/// A store in a folder of its own.
+struct Place {
+    store: Option<Sqlite>,
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Some(Sqlite::open(&dir.path().join("audit.sqlite")).unwrap());
+        Self { store, dir }
+    }
+
+    fn store(&self) -> &Sqlite {
+        self.store.as_ref().unwrap()
+    }
+
+    /// As after a crash or a restart.
+    async fn reopen(&mut self) {
+        self.store = None;
+        // The threads let go of the file once they have seen the end of their queues.
+        let path = self.dir.path().join("audit.sqlite");
+        self.store = Some(Sqlite::open(&path).unwrap());
+    }
+}
+
+async fn all(store: &dyn AuditStore, filter: EventFilter) -> Vec<Stored> {
+    store.events(filter, true, None, 1_000).await.unwrap().events
+}
+
+#[tokio::test]
+async fn the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restart() {
+    let mut place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    let first = run.batch(vec![opened(1), closed(1, |_| ())]);
+    let second = run.batch(vec![blocked(2)]);
+    let expected: Vec<Row> = [&first, &second].into_iter().flat_map(|batch| batch.rows.clone()).collect();
+    for batch in [first, second] {
+        let appended = place.store().append(batch).await.unwrap();
+        assert_eq!(appended, Appended { duplicates: 0, noted: vec![] });
+    }
+    place.reopen().await;
+    let chain = place.store().chain(INSTANCE, None, 100).await.unwrap();
+    assert_eq!(chain.into_iter().map(|stored| stored.row).collect::<Vec<_>>(), expected);
+    let marks = place.store().marks(INSTANCE).await.unwrap();
+    let last = Position { epoch: EPOCH, sequence: 2, hash: run.previous };
+    assert_eq!(marks, [Mark { ordinal: 1, last }]);
+}
+
+#[tokio::test]
+async fn a_chain_is_read_in_pages_over_the_borders_of_runs() {
+    let place = Place::new();
+    let mut expected = Vec::new();
+    for ordinal in 1..=3_u8 {
+        let mut run = Run::new(INSTANCE, Epoch([ordinal; 16]), u64::from(ordinal));
+        let batch = run.batch((0..5).map(|id| closed(id, |_| ())).collect());
+        expected.extend(batch.rows.iter().map(|row| row.hash));
+        place.store().append(batch).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut behind = None;
+    loop {
+        let page = place.store().chain(INSTANCE, behind, 4).await.unwrap();
+        let Some(last) = page.last() else { break };
+        behind = Some(ChainPlace { ordinal: last.ordinal, epoch: last.epoch, sequence: last.row.sequence });
+        seen.extend(page.iter().map(|stored| stored.row.hash));
+    }
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn what_comes_again_is_counted_and_changes_nothing() {
+    let place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    let batch = run.batch(vec![closed(1, |_| ()), blocked(2)]);
+    place.store().append(batch.clone()).await.unwrap();
+    let mut longer = batch.clone();
+    longer.rows.push(run.row(Record::new(closed(3, |_| ())).payload().unwrap()));
+    let appended = place.store().append(longer).await.unwrap();
+    assert_eq!(appended, Appended { duplicates: 2, noted: vec![] });
+    assert_eq!(place.store().append(batch).await.unwrap().duplicates, 2);
+    assert_eq!(all(place.store(), EventFilter::default()).await.len(), 3);
+    assert_eq!(place.store().instances().await.unwrap()[0].records, 3);
+}
+
+#[tokio::test]
+async fn another_record_under_the_same_number_is_kept_apart() {
+    let place = Place::new();
+    let batch = Run::new(INSTANCE, EPOCH, 1).batch(vec![closed(1, |_| ())]);
+    let other = Run::new(INSTANCE, EPOCH, 1).batch(vec![closed(99, |_| ())]);
+    place.store().append(batch.clone()).await.unwrap();
+    let appended = place.store().append(other).await.unwrap();
+    let noted = Noted { trouble: Trouble::Quarantined, epoch: EPOCH, first: 0, last: 0 };
+    assert_eq!(appended, Appended { duplicates: 0, noted: vec![noted] });
+    let there = all(place.store(), EventFilter::default()).await;
+    assert_eq!(there[0].row, batch.rows[0], "the first one stays");
+    assert_eq!(place.store().instances().await.unwrap()[0].noted, [noted]);
+}
+
+#[tokio::test]
+async fn a_gap_is_noted_and_what_fills_it_later_is_taken() {
+    let place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    let first = run.batch(vec![closed(1, |_| ())]);
+    let lost = run.batch(vec![closed(2, |_| ()), closed(3, |_| ())]);
+    let third = run.batch(vec![closed(4, |_| ())]);
+    place.store().append(first).await.unwrap();
+    let appended = place.store().append(third).await.unwrap();
+    assert_eq!(appended.noted, [Noted { trouble: Trouble::Gap, epoch: EPOCH, first: 1, last: 2 }]);
+    place.store().append(lost).await.unwrap();
+    assert_eq!(all(place.store(), EventFilter::default()).await.len(), 4);
+    let chain = place.store().chain(INSTANCE, None, 10).await.unwrap();
+    let numbers: Vec<u64> = chain.iter().map(|stored| stored.row.sequence).collect();
+    assert_eq!(numbers, [0, 1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_chain_that_does_not_fit_and_a_cloned_machine_are_noted() {
+    let place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    place.store().append(run.batch(vec![closed(1, |_| ())])).await.unwrap();
+    run.previous = Digest::of(b"something else");
+    let appended = place.store().append(run.batch(vec![closed(2, |_| ())])).await.unwrap();
+    assert_eq!(appended.noted[0].trouble, Trouble::BrokenChain);
+    let mut clone = Run::new(INSTANCE, Epoch([8; 16]), 1);
+    let appended = place.store().append(clone.batch(vec![closed(3, |_| ())])).await.unwrap();
+    assert_eq!(appended.noted[0].trouble, Trouble::Cloned);
+    assert_eq!(place.store().marks(INSTANCE).await.unwrap().len(), 2, "both are kept");
+}
+
+#[tokio::test]
+async fn records_are_found_by_what_is_in_them() {
+    let place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    let batch = run.batch(vec![opened(1), closed(1, |_| ()), blocked(2), observed(3)]);
+    place.store().append(batch).await.unwrap();
+    let mut other = Run::new(InstanceId(Uuid::from_u128(8)), EPOCH, 1);
+    place
+        .store()
+        .append(other.batch(vec![closed(4, |closed| closed.request.caller.team = Some(Label::new("blue")))]))
+        .await
+        .unwrap();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let any = EventFilter::default;
+    for (filter, expected) in [
+        (any(), vec![1, 2, 3, 4]),
+        (EventFilter { kinds: vec![Kind::Opened], ..any() }, vec![1]),
+        (EventFilter { verdicts: vec![Verdict::Block], ..any() }, vec![2]),
+        (EventFilter { verdicts: vec![Verdict::Block, Verdict::Allow], ..any() }, vec![1, 2, 3, 4]),
+        (EventFilter { policies: names(&["dlp-filter"]), ..any() }, vec![2]),
+        (EventFilter { rules: names(&["PERSON"]), ..any() }, vec![3]),
+        (EventFilter { policies: names(&["dlp-filter"]), rules: names(&["PERSON"]), ..any() }, vec![]),
+        (EventFilter { would: true, ..any() }, vec![3]),
+        (EventFilter { roles: names(&["admin"]), ..any() }, vec![1, 2, 3, 4]),
+        (EventFilter { roles: names(&["adm", "nobody"]), ..any() }, vec![]),
+        (EventFilter { teams: names(&["blue"]), ..any() }, vec![4]),
+        (EventFilter { models: names(&["llama-70b"]), ..any() }, vec![1, 2, 3, 4]),
+        (EventFilter { models: names(&["gpt"]), ..any() }, vec![]),
+        (EventFilter { instances: vec![INSTANCE], ..any() }, vec![1, 2, 3]),
+        (EventFilter { fleet: Some("other".to_owned()), ..any() }, vec![]),
+        (EventFilter { from_us: Some(T0 + 2_000_000), ..any() }, vec![2, 3]),
+        (EventFilter { to_us: Some(T0 + 2_000_000), ..any() }, vec![1, 4]),
+        (EventFilter { teams: names(&["' OR 1=1 --"]), ..any() }, vec![]),
+    ] {
+        let found = all(place.store(), filter.clone()).await;
+        let ids: Vec<u128> = found
+            .iter()
+            .map(|stored| Record::parse(&stored.row.payload).unwrap().body.request_id().unwrap().as_u128())
+            .collect();
+        assert_eq!(ids, expected, "{filter:?}");
+    }
+    let of_request = place.store().request(Uuid::from_u128(1)).await.unwrap();
+    assert_eq!(of_request.len(), 2);
+    assert!(place.store().request(Uuid::from_u128(77)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pages_neither_repeat_nor_miss_anything_while_records_come() {
+    let place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    place.store().append(run.batch((0..25).map(|id| closed(id, |_| ())).collect())).await.unwrap();
+    let mut seen = Vec::new();
+    let mut page = None;
+    loop {
+        let read = place.store().events(EventFilter::default(), false, page, 10).await.unwrap();
+        seen.extend(read.events.iter().map(|stored| stored.row.sequence));
+        place.store().append(run.batch(vec![closed(100, |_| ())])).await.unwrap();
+        page = read.next;
+        if page.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..25).rev().collect::<Vec<u64>>());
+}
+
+#[tokio::test]
+async fn requests_are_counted_once_by_whatever_is_asked() {
+    let place = Place::new();
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    let unpriced = |closed: &mut Closed| closed.cost = None;
+    let batch = run.batch(vec![opened(1), closed(1, unpriced), blocked(2), blocked(3), observed(4)]);
+    place.store().append(batch).await.unwrap();
+    let stats = async |by: &[Dimension]| {
+        let query = StatsQuery { filter: EventFilter::default(), by: by.to_vec(), limit: 10 };
+        place.store().stats(query).await.unwrap()
+    };
+    let total = &stats(&[]).await[0];
+    assert_eq!((total.requests, total.blocked, total.would_redact), (4, 2, 1));
+    assert_eq!((total.input_tokens, total.output_tokens, total.micro_usd, total.unpriced), (40, 20, 9, 1));
+
+    let rows = stats(&[Dimension::Policy]).await;
+    let key = |row: &StatRow| row.key.join(" ");
+    assert_eq!(rows.iter().map(key).collect::<Vec<_>>(), ["dlp-filter", "pii-detector"]);
+    assert_eq!((rows[0].requests, rows[0].blocked, rows[0].input_tokens), (2, 2, 20));
+    assert_eq!((rows[1].requests, rows[1].would_redact, rows[1].input_tokens), (1, 1, 10));
+
+    let rows = stats(&[Dimension::Rule]).await;
+    let keys: Vec<_> = rows.iter().map(key).collect();
+    assert_eq!(keys, ["dlp-filter/databricks-pat", "pii-detector/EMAIL_ADDRESS", "pii-detector/PERSON"]);
+    let rows = stats(&[Dimension::Verdict, Dimension::Team]).await;
+    assert_eq!(rows.iter().map(key).collect::<Vec<_>>(), ["allow red", "block red"]);
+    let rows = stats(&[Dimension::Day]).await;
+    assert_eq!((key(&rows[0]).as_str(), rows[0].requests), ("2025-11-24", 4));
+}
+
+#[tokio::test]
+async fn keys_and_countersignatures_are_remembered() {
+    let mut place = Place::new();
+    let position = Position { epoch: EPOCH, sequence: 3, hash: Digest::of(b"x") };
+    place.store().put_keys(origin(INSTANCE), vec![[1; 32], [2; 32]], T0).await.unwrap();
+    place.store().put_keys(origin(INSTANCE), vec![[2; 32]], T0 + 1).await.unwrap();
+    place.store().put_countersigned(INSTANCE, position, T0).await.unwrap();
+    place.reopen().await;
+    let vouched = place.store().vouched(INSTANCE).await.unwrap();
+    assert_eq!(vouched, Vouched { keys: vec![[1; 32], [2; 32]], countersigned: Some(position) });
+}
+
+#[tokio::test]
+async fn a_person_is_one_behind_the_pseudonyms_of_several_gateways() {
+    let place = Place::new();
+    let keys = [[1; 32], [2; 32], [3; 32]].map(|bytes| kt_audit::identity::PseudonymKey::new(&bytes));
+    let [here, one, two] = &keys;
+    let person = here.subject("jane@example.com");
+    for (instance, key) in [(INSTANCE, one), (InstanceId(Uuid::from_u128(8)), two)] {
+        place.store().put_keys(origin(instance), vec![], T0).await.unwrap();
+        let (sealed, subject_key) = person.seal().unwrap();
+        let row = SubjectRow {
+            pseudonym: key.subject("jane@example.com").pseudonym(),
+            pseudonym_key: key.id().0,
+            person: person.pseudonym(),
+            sealed,
+            key: subject_key,
+        };
+        place.store().put_subjects(instance, vec![row.clone(), row], T0).await.unwrap();
+    }
+    let mut expected = vec![one, two].into_iter().map(|key| key.subject("jane@example.com").pseudonym());
+    let mut found = place.store().pseudonyms(person.pseudonym()).await.unwrap();
+    found.sort_unstable();
+    let mut sorted: Vec<_> = expected.by_ref().collect();
+    sorted.sort_unstable();
+    assert_eq!(found, sorted);
+    let names = place.store().names(found).await.unwrap();
+    let opened: Vec<String> = names.iter().map(|(_, (sealed, key))| sealed.open(key).unwrap()).collect();
+    assert_eq!(opened, ["jane@example.com"; 2]);
+    let bytes = std::fs::read(place.dir.path().join("audit.sqlite")).unwrap();
+    let wal = std::fs::read(place.dir.path().join("audit.sqlite-wal")).unwrap_or_default();
+    for bytes in [bytes, wal] {
+        assert!(!bytes.windows(8).any(|part| part == b"jane@exa"), "the name is nowhere in clear text");
+    }
+}
+
+#[tokio::test]
+async fn the_file_is_held_by_one_process() {
+    let place = Place::new();
+    let path = place.dir.path().join("audit.sqlite");
+    assert!(matches!(Sqlite::open(&path), Err(sqlite::OpenError::InUse { .. })));
+    drop(place);
+}
+
+#[tokio::test]
+async fn what_is_no_store_is_refused_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.sqlite");
+    std::fs::write(&path, b"this is no database, and long enough to be read as the head of one: 0123456789 0123456789 0123456789").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    assert!(matches!(Sqlite::open(&path), Err(sqlite::OpenError::Sqlite { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[tokio::test]
+async fn batches_that_come_together_are_each_answered() {
+    let place = Place::new();
+    let store: Arc<&Sqlite> = Arc::new(place.store());
+    let appends = (0..50_u128).map(|instance| {
+        let mut run = Run::new(InstanceId(Uuid::from_u128(instance)), EPOCH, 1);
+        let batch = run.batch((0..20).map(|id| closed(id, |_| ())).collect());
+        let store = Arc::clone(&store);
+        async move { store.append(batch).await }
+    });
+    let results = futures_util::future::join_all(appends).await;
+    assert!(results.iter().all(|result| result.as_ref().is_ok_and(|appended| appended.noted.is_empty())));
+    assert_eq!(place.store().instances().await.unwrap().len(), 50);
+}
