@@ -223,7 +223,7 @@ impl<F: Fs> Link<F> {
 
     /// Begins behind these marks.
     async fn begin(&mut self, marks: &[Position]) -> io::Result<()> {
-        let Some(mut spool) = self.spool.take() else { return Ok(()) };
+        let mut spool = self.take_spool();
         let (marks, running) = (marks.to_vec(), self.running());
         let work = tokio::task::spawn_blocking(move || {
             let begun = spool.begin(&marks);
@@ -259,6 +259,12 @@ impl<F: Fs> Link<F> {
         }
     }
 
+    /// The spool, or one that begins anew where a reader has died with it.
+    fn take_spool(&mut self) -> Spool<F> {
+        let fresh = || Spool::new(Arc::clone(&self.fs), self.origin.instance);
+        self.spool.take().unwrap_or_else(fresh)
+    }
+
     fn running(&self) -> Option<Epoch> {
         self.log.as_ref().map(AuditHandle::epoch)
     }
@@ -284,10 +290,7 @@ impl<F: Fs> Link<F> {
         let end = self.speak(session, &outgoing, stream, &mut reading).await;
         // What was being read is read again.
         if let Some(reading) = reading {
-            match reading.await {
-                Ok(Piece { spool, .. }) => self.spool = Some(spool),
-                Err(_) => self.spool = Some(Spool::new(Arc::clone(&self.fs), self.origin.instance)),
-            }
+            self.spool = reading.await.ok().map(|piece| piece.spool);
         }
         end
     }
@@ -341,10 +344,7 @@ impl<F: Fs> Link<F> {
                     }
                     () = sleep_until(until) => {}
                 },
-                Step::Fill(limits) => match self.read(limits) {
-                    Some(job) => *reading = Some(job),
-                    None => return Ended::Spool("it is read already".to_owned()),
-                },
+                Step::Fill(limits) => *reading = Some(self.read(limits)),
                 Step::Ping => {
                     if let Err(end) = send(outgoing, Out::Ping(v1::ShipPing {})) {
                         return end;

@@ -1,7 +1,7 @@
 //! Delivery of audit records to the control plane.
 //!
 //! The spool is the audit directory itself: what a request waits for is only that its record is there
-//! ([`audit`](crate::audit)). This part reads what an fsync covers, behind the writer, and sends it; what is not
+//! ([`audit`]). This part reads what an fsync covers, behind the writer, and sends it; what is not
 //! acknowledged stays on disk, over any outage and any restart.
 //!
 //! | part | what it does |

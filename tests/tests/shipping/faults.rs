@@ -211,3 +211,58 @@ async fn records_of_another_chain_under_the_same_numbers_are_sent_and_not_silent
     assert!(kept.conflicts > 0, "the store sees both");
     assert!(kept.duplicates > 0, "the run is sent from its beginning");
 }
+
+#[tokio::test]
+async fn a_copied_machine_delivers_both_chains_and_mixes_neither() {
+    let mut spool = Spool::new();
+    let store = FakeIngest::new();
+    let server = store.serve(0).await.unwrap();
+    let before = spool.write(50).await;
+    let mut copy = Spool::new();
+    std::fs::create_dir(copy.audit()).unwrap();
+    for entry in std::fs::read_dir(spool.audit()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.audit().join(path.file_name().unwrap())).unwrap();
+    }
+    copy.skip(1_000);
+    let (one, other) = (spool.run(&server.url()), copy.run(&server.url()));
+    let here = spool.append(&one.log, 60).await;
+    let there = copy.append(&other.log, 70).await;
+    assert!(one.stop().await && other.stop().await);
+    let kept = store.kept();
+    assert_eq!((kept.breaks(), kept.conflicts), (vec![], 0));
+    let mut closed = kept.closed();
+    closed.sort();
+    assert_eq!(closed, [before, here, there].concat());
+    // What tells a store of it: two runs with one number.
+    assert_eq!(kept.runs.len(), 3);
+    let running: Vec<_> = kept.hellos.iter().map(|hello| hello.runs.last().unwrap().ordinal).collect();
+    assert!(running.iter().all(|ordinal| *ordinal == 2), "{running:?}");
+    assert_ne!(kept.hellos[0].process_id, kept.hellos[1].process_id);
+}
+
+#[tokio::test]
+async fn what_was_cut_before_a_store_lost_it_is_told_as_missing() {
+    let mut spool = Spool::new();
+    spool.settings.delivery.as_mut().unwrap().keep = Duration::ZERO;
+    let store = FakeIngest::new();
+    let server = store.serve(0).await.unwrap();
+    let run = spool.run(&server.url());
+    spool.append(&run.log, 2_000).await;
+    let dir = AuditDir::open(&spool.audit()).unwrap();
+    let first = || dir.segments().unwrap()[0].name.number;
+    let cut = async {
+        while first() < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(crate::spool::PATIENCE, cut).await.expect("acknowledged segments go");
+    assert!(run.stop().await);
+    store.forget_from(0);
+    let run = spool.run(&server.url());
+    assert!(run.stop().await);
+    let kept = store.kept();
+    assert_eq!(kept.faults, Vec::<String>::new());
+    assert_eq!(kept.losses.iter().map(v1::ShipLoss::why).collect::<Vec<_>>(), [v1::ship_loss::Why::Cut]);
+    assert!(kept.len() < 1_500, "{} are here again", kept.len());
+}

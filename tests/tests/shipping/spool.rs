@@ -45,6 +45,11 @@ impl Spool {
         Self { dir, settings, next: 0 }
     }
 
+    /// Goes on with other ids.
+    pub(crate) fn skip(&mut self, ids: u128) {
+        self.next += ids;
+    }
+
     pub(crate) fn audit(&self) -> PathBuf {
         self.dir.path().join("audit")
     }

@@ -81,6 +81,8 @@ struct Staged {
     id: Option<Uuid>,
     /// The position of its result among those of the batch; none for the log's own records.
     slot: Option<usize>,
+    /// Which drops it tells of, and how many of them were told before it.
+    drops: Option<(usize, u64)>,
 }
 
 /// The result of each entry of a batch: its sequence, or why it was not written.
@@ -170,7 +172,7 @@ impl<F: Fs> Engine<F> {
         encode_frame(&mut self.buffer, self.chain.next_sequence, time, &self.chain.previous, payload)
             .map_err(|_| kt_audit::record::RecordError::TooLarge { length: payload.len() })?;
         self.chain = after;
-        self.staged.push(Staged { end: self.buffer.len(), after, kind, id, slot });
+        self.staged.push(Staged { end: self.buffer.len(), after, kind, id, slot, drops: None });
         Ok(())
     }
 
@@ -189,12 +191,22 @@ impl<F: Fs> Engine<F> {
         for (index, (reason, total)) in now.into_iter().enumerate() {
             let told = self.chained_drops.get(index).copied().unwrap_or(total);
             let count = total.saturating_sub(told);
-            if count > 0
-                && self.stage_own(Body::Dropped(Dropped { count, reason }), now_us)
-                && let Some(told) = self.chained_drops.get_mut(index)
-            {
-                *told = total;
+            if count > 0 && self.current.is_none() && self.staged.is_empty() {
+                // The disk has failed, and nothing was appended since: what was dropped is told all the same.
+                let _ = self.roll(None, now_us);
             }
+            if count > 0 && self.stage_own(Body::Dropped(Dropped { count, reason }), now_us) {
+                self.set_told(index, total);
+                if let Some(staged) = self.staged.last_mut() {
+                    staged.drops = Some((index, told));
+                }
+            }
+        }
+    }
+
+    fn set_told(&mut self, index: usize, count: u64) {
+        if let Some(told) = self.chained_drops.get_mut(index) {
+            *told = count;
         }
     }
 
@@ -249,6 +261,11 @@ impl<F: Fs> Engine<F> {
                 self.took(&staged, sequence);
                 Ok(sequence)
             } else {
+                if let Some((index, told)) = staged.drops {
+                    // It is told again; counts only grow, so the first that failed has the least.
+                    let now = self.chained_drops.get(index).copied().unwrap_or(told);
+                    self.set_told(index, told.min(now));
+                }
                 Err(match &mut failure {
                     Some(AppendError::Io(error)) => AppendError::Io(error.kind().into()),
                     _ => AppendError::Full,

@@ -8,7 +8,7 @@ use kt_audit::sign::tombstone_message;
 use kt_audit::value::Digest;
 
 use super::recover::{Closed, merge_cut};
-use super::{Engine, Results};
+use super::{Engine, Results, Room};
 use crate::audit::fs::{Fs, FsFile as _};
 use crate::audit::metrics::add;
 use crate::audit::settings::Delivery;
@@ -69,7 +69,8 @@ impl<F: Fs> Engine<F> {
         }
         let keep = i64::try_from(delivery.keep.as_micros()).unwrap_or(i64::MAX);
         let since = header.created_us.max(next.created_us);
-        since.saturating_add(keep) <= now_us || self.space.used > self.settings.max_bytes / 2
+        let is_tight = self.room == Room::Gone || self.space.used > self.settings.max_bytes / 2;
+        is_tight || since.saturating_add(keep) <= now_us
     }
 
     /// The header of the next segment that can be read.

@@ -45,16 +45,14 @@ impl<F: Fs> Link<F> {
 
     /// Who this is and what it holds.
     pub(super) async fn hello(&mut self) -> io::Result<v1::ShipHello> {
-        let mut runs = Vec::new();
-        if let Some(mut spool) = self.spool.take() {
-            let work = tokio::task::spawn_blocking(move || {
-                let runs = spool.runs(MAX_RUNS);
-                (spool, runs)
-            });
-            let (spool, found) = work.await.map_err(io::Error::other)?;
-            self.spool = Some(spool);
-            runs = found?;
-        }
+        let mut spool = self.take_spool();
+        let work = tokio::task::spawn_blocking(move || {
+            let runs = spool.runs(MAX_RUNS);
+            (spool, runs)
+        });
+        let (spool, runs) = work.await.map_err(io::Error::other)?;
+        self.spool = Some(spool);
+        let runs = runs?;
         let origin = &self.origin;
         Ok(v1::ShipHello {
             instance: origin.instance.0.as_bytes().to_vec(),
@@ -80,8 +78,8 @@ impl<F: Fs> Link<F> {
     }
 
     /// Reads names and the next batch, off the workers.
-    pub(super) fn read(&mut self, limits: Limits) -> Option<JoinHandle<Piece<F>>> {
-        let mut spool = self.spool.take()?;
+    pub(super) fn read(&mut self, limits: Limits) -> JoinHandle<Piece<F>> {
+        let mut spool = self.take_spool();
         for mark in self.pending.drain(..) {
             spool.acked(mark);
         }
@@ -91,7 +89,7 @@ impl<F: Fs> Link<F> {
         // Without the key of their pseudonyms names mean nothing.
         let names = self.origin.pseudonym_key.filter(|_| self.names_sent.is_none());
         let names = names.map(|key| (key, self.marks.names));
-        Some(tokio::task::spawn_blocking(move || {
+        tokio::task::spawn_blocking(move || {
             let read = (|| {
                 let rows =
                     names.and_then(|(key, from)| names::read(&*fs, from, key).transpose()).transpose()?;
@@ -102,7 +100,7 @@ impl<F: Fs> Link<F> {
                 Ok((rows, batch))
             })();
             Piece { spool, read, through }
-        }))
+        })
     }
 
     pub(super) fn send_piece(

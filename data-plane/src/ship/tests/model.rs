@@ -8,7 +8,9 @@ use std::{
 };
 
 use kt_audit::{
-    Digest, Epoch, InstanceId, Position,
+    Body, Digest, Epoch, InstanceId, Position, Record,
+    dir::SegmentName,
+    record::DropReason,
     segment::{Item, Scan, scan},
 };
 use kt_proto::v1::{self, ship_response::Message};
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::{
     audit::{
-        Delivery, Settings,
+        AuditMetrics, Delivery, Settings,
         engine::{
             Engine,
             tests::disk::{Disk, Fault},
@@ -56,6 +58,8 @@ enum Action {
     Wait(u16),
     SlowDown,
     Drain,
+    /// So many records were dropped for want of room in the queue.
+    Drop(u8),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -76,6 +80,7 @@ fn action() -> impl Strategy<Value = Action> {
         3 => (1_u16..3_000).prop_map(Action::Wait),
         1 => Just(Action::SlowDown),
         1 => Just(Action::Drain),
+        1 => (1_u8..9).prop_map(Action::Drop),
     ]
 }
 
@@ -86,6 +91,8 @@ struct Store {
     order: Vec<Epoch>,
     coming: VecDeque<(u64, Batch)>,
     answers: VecDeque<Message>,
+    /// Drops that each run has told of.
+    dropped: BTreeMap<Epoch, u64>,
     /// Power was cut while not everything was synced: the chain on disk may have a hole, which is told.
     is_lossy: bool,
 }
@@ -105,16 +112,18 @@ impl Store {
             let Item::Frame { frame, .. } = item else { panic!("{item:?}") };
             assert_eq!((frame.sequence, frame.previous), (expected, previous));
             previous = frame.hash(instance, epoch);
-            if run.insert(frame.sequence, (frame.previous, previous)).is_some_and(|was| {
-                assert_eq!(was, (frame.previous, previous), "another record under the same number");
-                true
-            }) {
-                // It came again.
-            } else if let Some(before) = frame.sequence.checked_sub(1)
+            let was = run.insert(frame.sequence, (frame.previous, previous));
+            let is_new = was.is_none();
+            assert!(was.is_none_or(|was| was == (frame.previous, previous)), "another record in its place");
+            if is_new
+                && let Some(before) = frame.sequence.checked_sub(1)
                 && !run.contains_key(&before)
             {
                 let is_told = batch.loss.is_some() && frame.sequence == batch.first_sequence;
                 assert!(is_told, "{} came before {before}", frame.sequence);
+            }
+            if is_new && let Ok(Record { body: Body::Dropped(dropped), .. }) = Record::parse(frame.payload) {
+                *self.dropped.entry(epoch).or_default() += dropped.count;
             }
             expected += 1;
         }
@@ -155,6 +164,9 @@ struct Process {
     /// Records of this run that an fsync covers.
     synced: u64,
     is_connected: bool,
+    metrics: Arc<AuditMetrics>,
+    /// Records that were dropped in this run.
+    dropped: u64,
 }
 
 struct World {
@@ -201,14 +213,24 @@ impl World {
                 ..Settings::default()
             };
             let epoch = Epoch([self.runs; 16]);
-            let engine = Engine::open(self.disk.clone(), settings, epoch, self.now_us, Arc::default())
+            let metrics = Arc::new(AuditMetrics::default());
+            let engine = Engine::open(self.disk.clone(), settings, epoch, self.now_us, Arc::clone(&metrics))
                 .expect("damage never stops a start");
             let instance = engine.identity().instance;
             self.instance = Some(instance);
             let mut spool = Spool::new(Arc::new(self.disk.clone()), instance);
             spool.begin(&[]).unwrap();
             let session = Session::new(self.now, Box::new(|bound| bound / 2));
-            self.process = Some(Process { engine, spool, session, delivery, synced: 0, is_connected: false });
+            self.process = Some(Process {
+                engine,
+                spool,
+                session,
+                delivery,
+                synced: 0,
+                is_connected: false,
+                metrics,
+                dropped: 0,
+            });
         }
         self.process.as_mut().unwrap()
     }
@@ -263,6 +285,11 @@ impl World {
                 let slow_down = v1::ShipSlowDown { wait_ms: 200, reason: String::new() };
                 self.store.answers.push_back(Message::SlowDown(slow_down));
             }
+            Action::Drop(count) => {
+                let process = self.process();
+                process.metrics.count_dropped(DropReason::QueueFull, u64::from(count));
+                process.dropped += u64::from(count);
+            }
             Action::Drain => {
                 let drain = v1::ShipDrain { within_ms: 400, reason: "age".to_owned() };
                 self.store.answers.push_back(Message::Drain(drain));
@@ -304,8 +331,8 @@ impl World {
     /// Everything that is on the disk of this run up to `upto` must arrive.
     fn note_safe(&mut self, epoch: Epoch, upto: u64) {
         let instance = self.instance.unwrap();
-        for name in self.disk.names().iter().filter(|name| name.ends_with(".ktseg")) {
-            let bytes = self.disk.content(name).unwrap();
+        for name in self.disk.names().iter().filter_map(|name| SegmentName::parse(name)) {
+            let bytes = self.disk.content(&name.to_string()).unwrap();
             let (header, items) = scan(&bytes);
             if header.is_ok_and(|header| header.epoch == epoch) {
                 for item in items {
@@ -441,6 +468,9 @@ impl World {
         if self.store.is_lossy {
             return;
         }
+        // What was not written is told.
+        let last = self.process.as_ref().unwrap();
+        assert_eq!(self.store.dropped.get(&last.engine.epoch()).copied().unwrap_or(0), last.dropped);
         // Runs follow on each other, in the order in which they were, and each is whole from its first record.
         let mut before = Digest::ZERO;
         for epoch in &self.store.order {

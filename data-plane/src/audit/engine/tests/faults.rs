@@ -401,3 +401,16 @@ fn a_request_opened_many_segments_ago_is_closed_with_its_facts() {
     let closed = closed.unwrap();
     assert_eq!((closed.id.as_u128(), closed.request.requested_model.as_deref()), (500, Some("llama")));
 }
+
+#[test]
+fn a_drop_whose_record_could_not_be_written_is_told_again() {
+    let disk = Disk::default();
+    let mut engine = start(&disk, settings(), 1, NOW);
+    disk.fail_next(Fault::Write);
+    engine.metrics.count_dropped(DropReason::QueueFull, 3);
+    engine.maintain(NOW, NOW);
+    assert_eq!(verify(&disk).dropped.len(), 0, "the disk has refused it");
+    disk.forgive();
+    engine.stop(NOW);
+    assert_eq!(verify(&disk).dropped.into_iter().collect::<Vec<_>>(), [(DropReason::QueueFull, 3)]);
+}
