@@ -214,8 +214,13 @@ impl StreamJudge {
             let mut push = |frame: Bytes, data: Option<&[u8]>| {
                 let frame = without_texts(frame, std::mem::take(is_first));
                 let Some(data) = data else {
-                    // Signs of life are not held back.
-                    out.extend_from_slice(&frame);
+                    if frame.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                        // What is left of the end of the event before.
+                        stream.push_blank(frame);
+                    } else {
+                        // Signs of life are not held back.
+                        out.extend_from_slice(&frame);
+                    }
                     return Ok(());
                 };
                 let data = std::str::from_utf8(data).map_err(|_| UpstreamFault::NotInspectable)?;

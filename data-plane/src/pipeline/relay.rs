@@ -290,7 +290,7 @@ impl Relay {
 
     /// Records the end, then lets go of the last bytes.
     async fn complete(mut self: Box<Self>, last: Bytes) -> Option<Given> {
-        self.note();
+        self.note(&last);
         let closing = if self.meter.has_failed() {
             let error = GatewayError::from(UpstreamFault::StreamError);
             Closing::refused(&error, http::StatusCode::OK)
@@ -316,7 +316,7 @@ impl Relay {
 
     /// Ends an answer whose output has come to its bound; the upstream is let go.
     async fn end_at_bound(mut self: Box<Self>, last: Bytes) -> Option<Given> {
-        self.note();
+        self.note(&last);
         self.upstream = reqwest::Body::from(Bytes::new());
         if let Some(counted) = &mut self.exchange.state_mut().counted_bound {
             counted.reached = true;
@@ -330,7 +330,7 @@ impl Relay {
 
     /// The upstream itself has said that it failed; its event has passed, or is in `rest`.
     async fn end_failed(mut self: Box<Self>, rest: Bytes) -> Option<Given> {
-        self.note();
+        self.note(&rest);
         let error = GatewayError::from(UpstreamFault::StreamError);
         // What could not be recorded cannot be unsaid either.
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
@@ -339,14 +339,16 @@ impl Relay {
     }
 
     async fn fail(mut self: Box<Self>, before: Bytes, error: GatewayError) -> Option<Given> {
-        self.note();
+        self.note(&before);
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
         Some(self.error_event(&before, &error))
     }
 
-    /// Takes over into the record what the stream has come to.
-    fn note(&mut self) {
-        self.exchange.state_mut().usage = self.meter.usage();
+    /// Takes over into the record what the stream has come to; `last` is still to leave.
+    fn note(&mut self, last: &[u8]) {
+        let state = self.exchange.state_mut();
+        state.bytes_out += last.len() as u64;
+        state.usage = self.meter.usage();
         if let Some(judge) = self.judge.take() {
             let (report, took) = judge.report();
             self.exchange.has_judged_answer(took);
@@ -376,7 +378,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         // The client went away: its record says what had been seen until then.
         if self.phase == Phase::Relaying {
-            self.note();
+            self.note(&[]);
         }
     }
 }

@@ -88,6 +88,19 @@ struct Held<T> {
     silenced: Vec<Splice>,
 }
 
+impl<T> Held<T> {
+    const fn blank(frame: T) -> Self {
+        Self {
+            frame,
+            data: String::new(),
+            weight: OVERHEAD,
+            parts: Vec::new(),
+            splices: Vec::new(),
+            silenced: Vec::new(),
+        }
+    }
+}
+
 /// A streamed answer on its way. `T` is an event as it is to be passed on.
 pub struct AnswerStream<T> {
     settings: StreamSettings,
@@ -139,6 +152,11 @@ impl<T> AnswerStream<T> {
         let result = self.take(frame, data, &judge, work);
         work.clear();
         result
+    }
+
+    /// Takes something without data, which leaves behind what came before it.
+    pub fn push_blank(&mut self, frame: T) {
+        self.hold(Held::blank(frame));
     }
 
     /// Judges the rest: nothing more comes.
@@ -206,14 +224,7 @@ impl<T> AnswerStream<T> {
     fn take(&mut self, frame: T, data: &str, judge: &Judge<'_>, work: &mut Workspace) -> Result<(), Stopped> {
         if data.trim() == DONE {
             self.end_texts(Ended::All, judge, work)?;
-            self.hold(Held {
-                frame,
-                data: String::new(),
-                weight: OVERHEAD,
-                parts: Vec::new(),
-                splices: Vec::new(),
-                silenced: Vec::new(),
-            });
+            self.hold(Held::blank(frame));
             return Ok(());
         }
         let AnswerContext { endpoint, limits, .. } = *judge.context;
