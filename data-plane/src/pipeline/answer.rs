@@ -22,8 +22,10 @@ use crate::{
     sse::{Frames, with_data, without_texts},
 };
 
-/// Larger pieces are judged on the blocking pool.
+/// Larger answers are judged on the blocking pool.
 const INLINE_BYTES: usize = 32 * 1024;
+/// The same of what comes at once in a stream, whose texts are read many times over.
+const INLINE_PIECE: usize = 8 * 1024;
 
 /// What the policies need to know of the request.
 #[derive(Debug, Clone)]
@@ -168,7 +170,7 @@ impl StreamJudge {
         data: Bytes,
         behind: Behind,
     ) -> Result<(Box<Self>, Result<Bytes, Ended>), GatewayError> {
-        if data.len().max(self.stream.held_bytes()) <= INLINE_BYTES {
+        if data.len() <= INLINE_PIECE && self.stream.unsettled_bytes() <= INLINE_BYTES {
             let passed = self.judge(&data, behind);
             return Ok((self, passed));
         }

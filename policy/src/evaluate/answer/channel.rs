@@ -113,6 +113,10 @@ impl Channel {
         self.base + self.kept.len() - self.gone
     }
 
+    pub(super) const fn unsettled(&self) -> usize {
+        self.len() - self.settled
+    }
+
     pub(super) const fn is_settled(&self, end: usize) -> bool {
         self.settled >= end
     }

@@ -27,6 +27,8 @@ use crate::{
 const DONE: &str = "[DONE]";
 /// What an event that is held takes besides its data.
 const OVERHEAD: usize = 128;
+/// The bytes of more texts than this are not added up.
+const MANY_TEXTS: usize = 64;
 
 /// What a stream may hold.
 #[derive(Debug, Clone, Copy)]
@@ -211,9 +213,17 @@ impl<T> AnswerStream<T> {
         Some(Released { frame: held.frame, data: Some(data) })
     }
 
-    /// Bytes of events that are held back.
-    pub const fn held_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Bytes of text that are still to be judged; of very many texts, more than any.
+    pub fn unsettled_bytes(&self) -> usize {
+        if self.open.len() > MANY_TEXTS {
+            return usize::MAX;
+        }
+        self.open.iter().filter_map(|(_, at)| self.channels.get(*at)).map(Channel::unsettled).sum()
     }
 
     /// What the policies have said so far.
