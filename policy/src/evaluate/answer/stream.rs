@@ -27,6 +27,8 @@ use crate::{
 const DONE: &str = "[DONE]";
 /// What an event that is held takes besides its data.
 const OVERHEAD: usize = 128;
+/// More texts than this in one answer are no answer.
+const MOST_TEXTS: usize = 65_536;
 /// The bytes of more texts than this are not added up.
 const MANY_TEXTS: usize = 64;
 
@@ -232,6 +234,11 @@ impl<T> AnswerStream<T> {
     }
 
     fn take(&mut self, frame: T, data: &str, judge: &Judge<'_>, work: &mut Workspace) -> Result<(), Stopped> {
+        if data.trim().is_empty() {
+            // No client reads it.
+            self.hold(Held::blank(frame));
+            return Ok(());
+        }
         if data.trim() == DONE {
             self.end_texts(Ended::All, judge, work)?;
             self.hold(Held::blank(frame));
@@ -269,7 +276,7 @@ impl<T> AnswerStream<T> {
         for ended in answer.ends {
             self.end_texts(ended, judge, work)?;
         }
-        if self.held_bytes > self.settings.held_bytes {
+        if self.held_bytes > self.settings.held_bytes || self.channels.len() > MOST_TEXTS {
             return Err(Stopped::TooLarge);
         }
         Ok(())

@@ -208,6 +208,13 @@ fn events_that_are_no_objects_are_read() {
 }
 
 #[test]
+fn an_event_with_nothing_in_it_ends_nothing() {
+    let events = ["", " "].map(str::to_owned);
+    let passed = pass(&mail_pack(), CHAT, &events);
+    assert_eq!((passed.events, passed.stopped), (events.to_vec(), None));
+}
+
+#[test]
 fn escapes_and_halves_of_pairs_hide_nothing() {
     let events = [
         r#"{"choices":[{"delta":{"content":"\ud83e"}}]}"#.to_owned(),

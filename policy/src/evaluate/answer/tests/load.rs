@@ -104,3 +104,20 @@ fn events_without_texts_behind_a_held_one_count_for_what_is_held() {
     });
     assert_eq!(stopped, Some(Stopped::TooLarge));
 }
+
+#[test]
+fn more_texts_than_an_answer_has_end_it() {
+    let pack = pack("dlp-filter", "policy:\n  dlp-filter: {blocked_terms: [unheard]}\n");
+    let mut stream =
+        AnswerStream::new(&pack, Endpoint::ChatCompletions, StreamSettings { held_bytes: 1 << 30 });
+    let choices: Vec<Value> = (0..70_000)
+        .map(|index| json!({"index": index, "delta": {"content": "a"}, "finish_reason": "stop"}))
+        .collect();
+    let event = json!({"choices": choices}).to_string();
+    let stopped = with_context(Endpoint::ChatCompletions, |context| {
+        let limits = Limits { nodes: 1_000_000, ..context.limits };
+        let context = AnswerContext { limits, ..*context };
+        stream.push((), &event, &pack, &context, &mut Workspace::default()).unwrap_err()
+    });
+    assert_eq!(stopped, Stopped::TooLarge);
+}
