@@ -256,6 +256,7 @@ fn exception(exception: &Exception) -> Option<CompiledException> {
         policy,
         rule: rule.map(Arc::from),
         scope: exception.scope.clone(),
+        ticket: exception.ticket.as_deref().map(Arc::from),
         expires: exception.expires,
     })
 }

@@ -159,6 +159,8 @@ pub struct CompiledException {
     pub rule: Option<Arc<str>>,
     /// For whom.
     pub scope: ExceptionScope,
+    /// Where it was decided.
+    pub ticket: Option<Arc<str>>,
     /// From this moment on the rule acts again.
     pub expires: Timestamp,
 }

@@ -141,23 +141,39 @@ class OneFile(Processes):
             check(self.upstream_count() == before, "a blocked prompt reached upstream")
             say("     neither of the two reached upstream")
 
-        say.step(8, "an analyst asks for 405B")
+        say.step(8, "a streamed answer in which the model itself names an address")
+        if self.real:
+            say("   a real workspace can't be told what to say; left out")
+        else:
+            self.script(LLAMA_70B, "stream-tool-calls-mixed")
+            reply = self.chat("data-scientist", "Look the order and its customer up.", stream=True)
+            self.script(None)
+            calls = {}
+            for frame in [line[6:] for line in reply.body.decode().splitlines() if line.startswith("data: {")]:
+                for choice in json.loads(frame)["choices"]:
+                    for call in choice["delta"].get("tool_calls") or []:
+                        calls[call["index"]] = calls.get(call["index"], "") + call["function"].get("arguments", "")
+            for arguments in calls.values():
+                say(f"     the model calls a tool with {arguments}")
+            check(json.loads(calls[1]) == {"email": "<EMAIL_ADDRESS>"}, "wanted the address replaced, as JSON")
+
+        say.step(9, "an analyst asks for 405B")
         reply = self.chat("analyst", "Draft the board memo.", model=LLAMA_405B)
         self.refused(reply, 403, "model_not_allowed")
 
-        say.step(9, "70B fails: Mixtral takes over for a data scientist, not for an analyst")
+        say.step(10, "70B fails: Mixtral takes over for a data scientist, not for an analyst")
         if self.real:
             say("   a real workspace can't be told to fail; left out")
         else:
-            self.script_outage(LLAMA_70B)
+            self.script(LLAMA_70B, "503")
             reply = self.chat("data-scientist", "Name three risks of a lift-and-shift migration.")
             check(reply.status == 200 and reply.headers["x-keeptrusts-target"] == "databricks-mixtral", "wanted Mixtral")
             reply = self.chat("analyst", "Name three risks of a lift-and-shift migration.")
             say(f"     {shorten(reply.json['error']['message'])}")
             check(reply.status == 503, "wanted the outage, not Mixtral")
-            self.script_outage(None)
+            self.script(None)
 
-        say.step(10, "the seed's own pack, put in place of the file that is served")
+        say.step(11, "the seed's own pack, put in place of the file that is served")
         running = self.running_pack()
         shutil.copy(SEED_PACK, self.pack)
         gateway = self.processes[-1][1]
@@ -166,15 +182,15 @@ class OneFile(Processes):
         reply = self.ask("data-engineer", "/v1/embeddings", {"model": BGE, "input": "quarterly revenue"})
         self.refused(reply, 403, "model_not_allowed")
 
-        say.step(11, "the records")
+        say.step(12, "the records")
         out, _ = self.kt("events", "list", "--audit-dir", self.audit_dir)
         for line in out.splitlines():
             say(f"   {line}")
-        expected = 8 if self.real else 10
+        expected = 8 if self.real else 11
         rows = [json.loads(line) for line in self.kt("events", "list", "--audit-dir", self.audit_dir, "-o", "json")[0].splitlines()]
         check(len(rows) == expected, f"wanted {expected} requests, found {len(rows)}")
 
-        say.step(12, "the proof")
+        say.step(13, "the proof")
         out, _ = self.kt("audit", "verify", "--audit-dir", self.audit_dir)
         for line in out.splitlines():
             say(f"   {line}")
@@ -191,10 +207,10 @@ class OneFile(Processes):
         check("altered" in out, "wanted the altered record to be named")
 
 
-    def script_outage(self, model):
-        """Tells the fake to answer 503 for `model` until told otherwise."""
+    def script(self, model, behaviour="ok"):
+        """Tells the fake how to answer for `model` until told otherwise; `None`: as always."""
         if model:
-            script = {"endpoint": model, "behaviour": "503", "times": 1_000}
+            script = {"endpoint": model, "behaviour": behaviour, "times": 1_000}
             reply = request(self.fake_port, "POST", "/__fake/script", script)
         else:
             reply = request(self.fake_port, "DELETE", "/__fake/script")

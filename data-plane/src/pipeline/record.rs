@@ -275,7 +275,10 @@ fn outcomes(outcomes: &[evaluate::PolicyOutcome]) -> impl Iterator<Item = Policy
             }
             evaluate::Outcome::Waived => {
                 let rule = outcome.rule.as_deref().map(Label::new).unwrap_or_default();
-                (Outcome::Waived { rule, ticket: None }, Some(Verdict::Allow))
+                (
+                    Outcome::Waived { rule, ticket: outcome.ticket.as_deref().map(Label::new) },
+                    Some(Verdict::Allow),
+                )
             }
             evaluate::Outcome::Bypassed { why } => {
                 (Outcome::Bypassed { why: Label::new(why.as_str()) }, None)

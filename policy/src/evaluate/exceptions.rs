@@ -45,6 +45,14 @@ impl<'p> Waivers<'p> {
         })
     }
 
+    /// Where it was decided that a rule does not act.
+    pub(super) fn ticket(&self, policy: PolicyKind, rule: &str) -> Option<Arc<str>> {
+        let holds = |exception: &&&CompiledException| {
+            exception.policy == policy && exception.rule.as_deref().is_none_or(|only| only == rule)
+        };
+        self.0.iter().find(holds)?.ticket.clone()
+    }
+
     /// Those of one policy, to be asked again later: `None` stands for every rule.
     pub(super) fn of(&self, policy: PolicyKind) -> Vec<Option<Arc<str>>> {
         self.0

@@ -57,6 +57,10 @@ impl CompiledPack {
             let did_run = !matches!(outcome.outcome, Outcome::Skipped | Outcome::NotApplicable);
             // `data-routing-policy` has done its work before the chain.
             outcome.took = outcome.took.or(took).filter(|_| did_run);
+            if outcome.outcome == Outcome::Waived {
+                outcome.ticket =
+                    outcome.rule.as_deref().and_then(|rule| judge.waivers.ticket(entry.kind, rule));
+            }
             judge.outcomes.push(outcome);
         }
         let judgement = judge.finish(work);
@@ -188,6 +192,7 @@ impl Judge<'_> {
             phase: Phase::Input,
             outcome,
             rule,
+            ticket: None,
             score: None,
             findings: 0,
             took: None,
@@ -374,6 +379,7 @@ impl Judge<'_> {
             phase: Phase::Input,
             outcome,
             rule,
+            ticket: None,
             score: run.score,
             findings: found.len(),
             took: None,

@@ -58,6 +58,8 @@ pub struct PolicyOutcome {
     pub outcome: Outcome,
     /// The rule that decided, when one did.
     pub rule: Option<Arc<str>>,
+    /// Where it was decided that its rule does not act, when that let everything pass.
+    pub ticket: Option<Arc<str>>,
     /// The highest score of any text, of policies that score, also below the threshold.
     pub score: Option<f32>,
     /// How many findings it has.

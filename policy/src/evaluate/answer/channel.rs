@@ -234,7 +234,7 @@ impl Channel {
         hits.retain(|hit| {
             begins_here(hit.start) || hit.found.effect == Effect::Enforced && was_begun(hit.start, hit.end)
         });
-        tally.found(chain, hits.iter().map(|hit| &hit.found));
+        tally.found(chain, &judge.waivers, hits.iter().map(|hit| &hit.found));
         tally.list(self.findings(judge, text, &hits), 0);
         let first = hits
             .iter()

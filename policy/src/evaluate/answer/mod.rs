@@ -201,7 +201,7 @@ impl<'a> Judge<'a> {
         self.run(source, tally, work, true)?;
         let (findings, omitted) = report::findings(chain, body, Phase::Output, &work.texts, &work.found);
         tally.list(findings, omitted);
-        tally.found(chain, &work.found);
+        tally.found(chain, &self.waivers, &work.found);
         let first = work.found.iter().filter(|found| found.blocks()).min_by_key(|found| {
             (found.policy, work.texts.entry(found.entry).map(|entry| entry.field), found.entry, found.start)
         });

@@ -24,6 +24,7 @@ struct Said {
     enforced: Strongest,
     observed: Strongest,
     waived: Strongest,
+    ticket: Option<Arc<str>>,
     /// It failed, and was let pass.
     bypassed: Option<BypassReason>,
     /// It failed, and that ended the answer.
@@ -79,11 +80,19 @@ impl Tally {
     }
 
     /// Counts what was found for good.
-    pub(super) fn found<'f>(&mut self, chain: &[ChainEntry], found: impl IntoIterator<Item = &'f Found>) {
+    pub(super) fn found<'f>(
+        &mut self,
+        chain: &[ChainEntry],
+        waivers: &Waivers<'_>,
+        found: impl IntoIterator<Item = &'f Found>,
+    ) {
         for found in found {
             let Some(said) = self.policies.get_mut(&found.policy) else { continue };
             let Some(rule) = report::rule(chain, found.policy, found.rule) else { continue };
             said.findings += 1;
+            if found.effect == Effect::Waived && said.ticket.is_none() {
+                said.ticket = chain.get(found.policy).and_then(|entry| waivers.ticket(entry.kind, &rule.id));
+            }
             let strongest = match found.effect {
                 Effect::Enforced => &mut said.enforced,
                 Effect::Observed => &mut said.observed,
@@ -123,6 +132,7 @@ impl Tally {
                 phase: Phase::Output,
                 outcome,
                 rule,
+                ticket: said.ticket.clone().filter(|_| outcome == Outcome::Waived),
                 score: said.score,
                 findings: said.findings,
                 took: said.took,

@@ -177,6 +177,23 @@ fn policies_read_what_their_phases_say() {
 }
 
 #[test]
+fn an_exception_holds_for_answers_too_and_names_its_ticket() {
+    let mut pack = pack("dlp-filter", DLP_BLOCK);
+    pack.exceptions.push(crate::compiled::CompiledException {
+        policy: crate::verdict::PolicyKind::DlpFilter,
+        rule: None,
+        scope: crate::pack::ExceptionScope::default(),
+        ticket: Some(Arc::from("SEC-1")),
+        expires: Timestamp::MAX,
+    });
+    let body = chat("use dapi0a1b2c3d4e5f60718293a4b5c6d7e8f9");
+    let answered = judge(&pack, &body);
+    assert!(matches!(answered.body, Ok(Cow::Borrowed(_))));
+    let outcome = &answered.report.outcomes[0];
+    assert_eq!((outcome.outcome, outcome.ticket.as_deref()), (Outcome::Waived, Some("SEC-1")));
+}
+
+#[test]
 fn what_observes_changes_no_byte_of_an_answer() {
     let pack = pack("pii-detector", "policy:\n  pii-detector: {mode: observe}\n");
     let body = chat("write to jane.roe@example.com");

@@ -147,6 +147,7 @@ fn exception(rule: Option<&str>, scope: ExceptionScope) -> CompiledException {
         policy: PolicyKind::DlpFilter,
         rule: rule.map(Arc::from),
         scope,
+        ticket: Some(Arc::from("SEC-1")),
         expires: "2026-12-01T00:00:00Z".parse().expect("a time"),
     }
 }
@@ -176,6 +177,7 @@ fn an_exception_waives_its_rule_within_its_scope_until_it_expires() {
         assert_eq!(judgement.outcomes[0].outcome, expected, "{scope:?}");
         if waived {
             assert_eq!(judgement.findings[0].effect, Effect::Waived);
+            assert_eq!(judgement.outcomes[0].ticket.as_deref(), Some("SEC-1"));
         }
         let later = Env { now: "2026-12-01T00:00:00Z".parse().expect("a time"), ..env() };
         let judgement =

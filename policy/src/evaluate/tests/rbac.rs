@@ -507,6 +507,7 @@ fn an_expired_waiver_of_a_denial_ends_by_itself() {
         policy: PolicyKind::Rbac,
         rule: Some(Arc::from("model_not_allowed")),
         scope: crate::pack::ExceptionScope { models: vec!["405b".to_owned()], ..Default::default() },
+        ticket: None,
         expires: "2026-12-01T00:00:00Z".parse().expect("a time"),
     });
     let judgement = ask(&pack, "405b", "", &["analyst"]);
