@@ -144,7 +144,7 @@ impl Admin {
             reasons.push(format!("store: {fault}"));
         }
         let state = self.mirror.state();
-        let diverged = state.fleets.iter().filter(|(_, fleet)| fleet.divergence.is_some());
+        let diverged = state.fleets.iter().filter(|(_, fleet)| fleet.is_diverged());
         reasons.extend(
             diverged.map(|(name, _)| format!("fleet `{name}` has diverged: `kt fleet recover {name}`")),
         );
@@ -163,7 +163,7 @@ impl Admin {
         metrics.store_reachable.set(i64::from(self.mirror.contact().fault.is_none()));
         metrics.state_age.set(self.age().map_or(f64::NAN, |age| age.as_secs_f64()));
         let state = self.mirror.state();
-        let diverged = state.fleets.values().filter(|fleet| fleet.divergence.is_some()).count();
+        let diverged = state.fleets.values().filter(|fleet| fleet.is_diverged()).count();
         metrics.fleets_diverged.set(i64::try_from(diverged).unwrap_or(i64::MAX));
         let text = metrics.encode().unwrap_or_default();
         answer(StatusCode::OK, PROMETHEUS, text.into())

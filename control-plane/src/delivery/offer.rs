@@ -50,6 +50,14 @@ pub(crate) struct Wanted {
 impl Document {
     pub(crate) const BOTH: [Self; 2] = [Self::Assignment, Self::KeySet];
 
+    /// For logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Assignment => "assignment",
+            Self::KeySet => "key_set",
+        }
+    }
+
     pub(crate) fn of(document: v1::Document) -> Option<Self> {
         match document {
             v1::Document::Unspecified => None,
@@ -151,6 +159,11 @@ impl Wanted {
     /// 0: there is none.
     pub(crate) fn generation(&self, document: Document) -> u64 {
         self.get(document).map_or(0, |offer| offer.generation)
+    }
+
+    /// Of the statement; empty: there is none.
+    pub(crate) fn digest(&self, document: Document) -> Vec<u8> {
+        self.get(document).map(|offer| offer.digest.0.to_vec()).unwrap_or_default()
     }
 
     /// Whether both say the same, by digest.
