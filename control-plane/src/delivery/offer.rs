@@ -203,7 +203,15 @@ pub(crate) mod testing {
 
     /// A key set of `generation`.
     pub(crate) fn key_set(generation: u64) -> Arc<Offer> {
-        let statement = v1::KeySetStatement { fleet: "default".to_owned(), generation, ..Default::default() };
+        key_set_of(generation, &[])
+    }
+
+    /// A key set of `generation` with these keys.
+    pub(crate) fn key_set_of(generation: u64, ids: &[&str]) -> Arc<Offer> {
+        let key = |id: &&str| v1::GatewayKey { id: (*id).to_owned(), ..Default::default() };
+        let keys = ids.iter().map(key).collect();
+        let statement =
+            v1::KeySetStatement { fleet: "default".to_owned(), generation, keys, ..Default::default() };
         let signed = kt_proto::signed::seal(&statement, &[]);
         let digest = kt_proto::signed::digest(&signed);
         let record =

@@ -35,6 +35,9 @@ const MAX_EXCEPTIONS: usize = 200;
 /// How many exceptions carry all their reasons.
 const MAX_DETAILED: usize = 20;
 const FEW_REASONS: usize = 3;
+/// By so much later must a gateway have connected to another replica to be taken for the one that replaces ours:
+/// clocks differ, and records are some seconds old.
+const CLEARLY_LATER_S: u32 = 10;
 /// A record that is older than this tells nothing about now.
 const RECORD_OLD_US: i64 = 20 * 1_000_000;
 /// The most assignments whose packs are known by name.
@@ -49,6 +52,8 @@ pub(crate) struct Link {
     pub(crate) replace: oneshot::Sender<()>,
     /// When something was last heard; the session writes it.
     pub(crate) contact_us: Arc<AtomicI64>,
+    /// Since when it is open.
+    pub(crate) since_us: i64,
 }
 
 /// The gateways that this replica has heard of.
@@ -219,10 +224,37 @@ impl Roster {
             }
             is_changed = true;
             let fleets = record::unpack(source);
+            self.leave_to_others(&fleets);
             self.others.insert(Arc::clone(id), Other { source: Arc::clone(source), fleets });
         }
         self.prune(now_us);
         is_changed
+    }
+
+    /// Ends sessions of gateways whose place another process has taken at another replica: a copy of a machine, or one
+    /// that was made anew while the old connection hangs. A connection of the same process sees to that itself.
+    fn leave_to_others(&mut self, fleets: &BTreeMap<String, Vec<v1::GatewayStatus>>) {
+        for (fleet, gateways) in fleets {
+            let Some(members) = self.fleets.get_mut(&**fleet) else { continue };
+            for gateway in gateways.iter().filter(|gateway| gateway.connected_s != 0) {
+                let Some(member) = members.gateways.get_mut(&*gateway.gateway_id) else { continue };
+                let is_replaced = member.process_tag() != gateway.process_tag
+                    && member.link.as_ref().is_some_and(|link| {
+                        gateway.connected_s > seconds(link.since_us).saturating_add(CLEARLY_LATER_S)
+                    });
+                if is_replaced && let Some(link) = member.link.take() {
+                    member.last_contact_us = link.contact_us.load(Ordering::Relaxed);
+                    tracing::warn!(
+                        fleet,
+                        gateway = gateway.gateway_id,
+                        replica = gateway.replica,
+                        "Another process of the same gateway is connected to another replica: the older stream ends."
+                    );
+                    // It may be gone already.
+                    let _ = link.replace.send(());
+                }
+            }
+        }
     }
 
     /// Forgets gateways that went away long ago, or are too many.
@@ -366,6 +398,11 @@ impl Roster {
 // === impl Member ===
 
 impl Member {
+    fn process_tag(&self) -> u32 {
+        let [.., a, b, c, d] = *self.process_id.as_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
     fn refusals(&self) -> impl Iterator<Item = &Arc<v1::gateway_status::Refusal>> {
         [&self.report.assignment_refusal, &self.report.key_set_refusal].into_iter().flatten()
     }
@@ -455,6 +492,8 @@ impl Member {
             refusal: self.refusal(wanted).map(|refusal| (**refusal).clone()),
             degraded,
             is_conflicting,
+            process_tag: self.process_tag(),
+            connected_s: self.link.as_ref().map_or(0, |link| seconds(link.since_us)),
         }
     }
 }
@@ -481,6 +520,10 @@ fn is_current(gateway: &v1::GatewayStatus, wanted: &Wanted) -> bool {
     let Some(refusal) = &gateway.refusal else { return false };
     let document = if refusal.is_key_set { Document::KeySet } else { Document::Assignment };
     wanted.get(document).is_some_and(|offer| refusal.digest == offer.digest.0)
+}
+
+fn seconds(us: i64) -> u32 {
+    u32::try_from(us / 1_000_000).unwrap_or_default()
 }
 
 /// What a person has to look at first; then by name, so that the same list is shown every time.
