@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{delivery::Delivery, metrics::Metrics, mirror::Mirror};
+use crate::{delivery::Delivery, metrics::Metrics, mirror::Mirror, tls::Certificates};
 
 const PROMETHEUS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -39,6 +39,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) store: &'static str,
     pub(crate) replica: Arc<str>,
+    pub(crate) tls: Option<Arc<Certificates>>,
     /// Cancelled once the control plane is told to stop.
     pub(crate) draining: CancellationToken,
 }
@@ -142,6 +143,9 @@ impl Admin {
         let mut reasons = Vec::new();
         if let Some(fault) = self.mirror.contact().fault {
             reasons.push(format!("store: {fault}"));
+        }
+        if let Some(fault) = self.tls.as_ref().and_then(|tls| tls.fault()) {
+            reasons.push(format!("tls: {fault}"));
         }
         let state = self.mirror.state();
         let diverged = state.fleets.iter().filter(|(_, fleet)| fleet.is_diverged());
