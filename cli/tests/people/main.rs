@@ -21,3 +21,4 @@ mod kt;
 mod real;
 #[cfg(test)]
 mod shown;
+mod terminal;
