@@ -23,3 +23,4 @@ mod kt;
 mod real;
 #[cfg(test)]
 mod shown;
+mod terminal;

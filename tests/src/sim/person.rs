@@ -126,6 +126,7 @@ impl Person {
             key_set: Some(signed::seal(&statement, &[])),
             reason: "a benchmark".to_owned(),
             request_id: uuid::Uuid::now_v7().to_string(),
+            is_recovery: false,
         });
         let began = Instant::now();
         self.keys.put_key_set(request).await?;
