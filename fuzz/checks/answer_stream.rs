@@ -26,8 +26,10 @@ pub(crate) fn check(input: &[u8]) {
     if which % 2 == 0 {
         let events: Vec<String> = text.lines().map(str::to_owned).collect();
         any_events(endpoint, &events);
-    } else if let Some(length) = text.chars().next() {
-        any_text(&text[length.len_utf8()..], length as usize % 97 + 1);
+    } else {
+        let mut characters = text.chars();
+        let length = characters.next().map_or(1, |length| length as usize % 97 + 1);
+        any_text(characters.as_str(), length);
     }
 }
 

@@ -121,6 +121,10 @@ impl Walker<'_> {
             | "response.failed"
             | "response.cancelled"
             | "error" => Some(Ended::All),
+            // Agents of MLflow say their items one after the other, and number nothing.
+            "response.output_item.done" if self.document.get(root, "output_index").is_none() => {
+                Some(Ended::All)
+            }
             _ if named.strip_suffix(".done").is_some()
                 && self.document.get(root, "output_index").is_some() =>
             {
