@@ -20,4 +20,6 @@ mod kt;
 #[cfg(test)]
 mod real;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod shown;
