@@ -119,7 +119,11 @@ impl Registry {
 
     /// Commits, and waits until the mirror has it.
     async fn write(&self, commit: Commit) -> Result<Tried, Refusal> {
-        self.commit(commit, async |revision| drop(self.mirror.wait_for(revision).await)).await
+        self.commit(commit, async |revision| {
+            // Whoever wrote reads what was written, or is told that it is there: both will do.
+            let _ = self.mirror.wait_for(revision).await;
+        })
+        .await
     }
 
     /// Commits, and then does something more.
