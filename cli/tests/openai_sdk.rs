@@ -44,6 +44,38 @@ async fn the_openai_package_works_against_the_gateway() {
     assert!(count >= 20, "{text}");
 }
 
+/// Answers alone are read, so that the tests can have the fake say what they like.
+const READS_ANSWERS: &str = "
+pack: {name: answers, version: 1.0.0}
+policies: {chain: [pii-detector, dlp-filter]}
+policy:
+  pii-detector: {phases: [output], entities: [EMAIL_ADDRESS]}
+  dlp-filter: {phases: [output], builtin: all, action: block}
+providers:
+  targets:
+    - {id: a, provider: 'databricks:chat:databricks-meta-llama-3-3-70b-instruct', base_url: 'https://x.azuredatabricks.net/serving-endpoints', secret_key_ref: {env: DATABRICKS_TOKEN}}
+    - {id: b, provider: 'databricks:chat:fake-stream-tool-calls-mixed', base_url: 'https://x.azuredatabricks.net/serving-endpoints', secret_key_ref: {env: DATABRICKS_TOKEN}}
+    - {id: c, provider: 'databricks:responses:fake-external-openai', base_url: 'https://x.azuredatabricks.net/serving-endpoints', secret_key_ref: {env: DATABRICKS_TOKEN}}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openai_package_reads_answers_that_are_masked_or_blocked() {
+    let fake = FakeDatabricks::builder().start().await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let pack = dir.path().join("pack.yaml");
+    std::fs::write(&pack, READS_ANSWERS).unwrap();
+    let gateway = gateway(&fake, &pack, &dir.path().join("audit"), &[]).await;
+    let mut command = tokio::process::Command::new(python());
+    command
+        .arg(repository("tests/python/test_openai_answers.py"))
+        .env("KT_BASE_URL", format!("http://{}/v1", gateway.addr))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    let output = command.output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{}", gateway.process.output());
+    assert!(text.contains("Ran 9 tests"), "{text}");
+}
+
 /// The page's own first pack and client code: `api_key="unused"`, no headers, the minimal pack.
 const PAGE_CHAT: &str = r#"
 import os, sys

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{delivery::Delivery, metrics::Metrics, mirror::Mirror};
+use crate::{delivery::Delivery, metrics::Metrics, mirror::Mirror, tls::Certificates};
 
 const PROMETHEUS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -39,6 +39,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Metrics,
     pub(crate) store: &'static str,
     pub(crate) replica: Arc<str>,
+    pub(crate) tls: Option<Arc<Certificates>>,
     /// Cancelled once the control plane is told to stop.
     pub(crate) draining: CancellationToken,
 }
@@ -143,8 +144,11 @@ impl Admin {
         if let Some(fault) = self.mirror.contact().fault {
             reasons.push(format!("store: {fault}"));
         }
+        if let Some(fault) = self.tls.as_ref().and_then(|tls| tls.fault()) {
+            reasons.push(format!("tls: {fault}"));
+        }
         let state = self.mirror.state();
-        let diverged = state.fleets.iter().filter(|(_, fleet)| fleet.divergence.is_some());
+        let diverged = state.fleets.iter().filter(|(_, fleet)| fleet.is_diverged());
         reasons.extend(
             diverged.map(|(name, _)| format!("fleet `{name}` has diverged: `kt fleet recover {name}`")),
         );
@@ -163,7 +167,7 @@ impl Admin {
         metrics.store_reachable.set(i64::from(self.mirror.contact().fault.is_none()));
         metrics.state_age.set(self.age().map_or(f64::NAN, |age| age.as_secs_f64()));
         let state = self.mirror.state();
-        let diverged = state.fleets.values().filter(|fleet| fleet.divergence.is_some()).count();
+        let diverged = state.fleets.values().filter(|fleet| fleet.is_diverged()).count();
         metrics.fleets_diverged.set(i64::try_from(diverged).unwrap_or(i64::MAX));
         let text = metrics.encode().unwrap_or_default();
         answer(StatusCode::OK, PROMETHEUS, text.into())

@@ -176,6 +176,7 @@ async fn make_default_fleet(store: &Arc<dyn Store>) -> Result<(), BootstrapError
         description: "gateways that name no other fleet".to_owned(),
         created_by: "control plane".to_owned(),
         created_us: Timestamp::now().as_microsecond(),
+        request_id: String::new(),
     };
     let key = StateKey::Fleet(DEFAULT_FLEET).path();
     for _ in 0..TRIES {

@@ -28,5 +28,6 @@ mod services;
 pub mod settings;
 pub mod state;
 pub mod store;
+mod tls;
 
 pub use self::server::{ControlPlane, Running, StartError};

@@ -1,7 +1,6 @@
 //! The keys of the store. All stand under [`ROOT`], so that an etcd user can be bound to it.
 //!
 //! ```text
-//! /keeptrusts/v1/cluster                          ClusterRecord: made once
 //! /keeptrusts/v1/bootstrap                        BootstrapRecord: create-only
 //! /keeptrusts/v1/bodies/<sha256>/<piece>          a piece of a compressed source; not mirrored
 //! /keeptrusts/v1/state/packs/<name>/<version>     PackVersionRecord
@@ -9,6 +8,7 @@
 //! /keeptrusts/v1/state/fleets/<fleet>/head        Assignment
 //! /keeptrusts/v1/state/fleets/<fleet>/diverged    Divergence
 //! /keeptrusts/v1/state/fleets/<fleet>/keys        KeySetRecord
+//! /keeptrusts/v1/state/fleets/<fleet>/keys-diverged  Divergence of the key set
 //! /keeptrusts/v1/state/fleets/<fleet>/key-use     KeyUseRecord
 //! /keeptrusts/v1/state/tokens/<id>                TokenRecord
 //! /keeptrusts/v1/state/replicas/<replica>         ReplicaRecord; ephemeral
@@ -23,8 +23,6 @@
 pub const ROOT: &str = "/keeptrusts/v1/";
 /// What is mirrored.
 pub const STATE: &str = "/keeptrusts/v1/state/";
-/// Made once, by the first replica that sees an empty store.
-pub const CLUSTER: &str = "/keeptrusts/v1/cluster";
 /// The bootstrap token's record; create-only.
 pub const BOOTSTRAP: &str = "/keeptrusts/v1/bootstrap";
 
@@ -39,6 +37,7 @@ pub(crate) enum StateKey<'a> {
     Head(&'a str),
     Divergence(&'a str),
     KeySet(&'a str),
+    KeySetDivergence(&'a str),
     KeyUse(&'a str),
     Token(&'a str),
     Replica(&'a str),
@@ -56,6 +55,7 @@ impl<'a> StateKey<'a> {
             ("fleets", fleet, Some("head")) => Self::Head(fleet),
             ("fleets", fleet, Some("diverged")) => Self::Divergence(fleet),
             ("fleets", fleet, Some("keys")) => Self::KeySet(fleet),
+            ("fleets", fleet, Some("keys-diverged")) => Self::KeySetDivergence(fleet),
             ("fleets", fleet, Some("key-use")) => Self::KeyUse(fleet),
             ("tokens", id, None) => Self::Token(id),
             ("replicas", id, None) => Self::Replica(id),
@@ -72,6 +72,7 @@ impl<'a> StateKey<'a> {
             Self::Head(fleet) => format!("{STATE}fleets/{fleet}/head"),
             Self::Divergence(fleet) => format!("{STATE}fleets/{fleet}/diverged"),
             Self::KeySet(fleet) => format!("{STATE}fleets/{fleet}/keys"),
+            Self::KeySetDivergence(fleet) => format!("{STATE}fleets/{fleet}/keys-diverged"),
             Self::KeyUse(fleet) => format!("{STATE}fleets/{fleet}/key-use"),
             Self::Token(id) => format!("{STATE}tokens/{id}"),
             Self::Replica(id) => format!("{STATE}replicas/{id}"),
@@ -129,6 +130,7 @@ mod tests {
             StateKey::Head("default"),
             StateKey::Divergence("default"),
             StateKey::KeySet("default"),
+            StateKey::KeySetDivergence("default"),
             StateKey::KeyUse("default"),
             StateKey::Token("at_1"),
             StateKey::Replica("r1"),

@@ -17,7 +17,7 @@ use kt_proto::v1::{
 };
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Certificate, Identity, ServerTlsConfig, server::TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
@@ -30,8 +30,9 @@ use crate::{
     mirror::Mirror,
     registry::Registry,
     services::{GateLayer, Services},
-    settings::{AuditSettings, Settings, StoreSettings, TlsSettings},
+    settings::{AuditSettings, Settings, StoreSettings},
     store::{Store, StoreError, embedded},
+    tls::{Certificates, TlsMetrics, Unusable},
 };
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
@@ -116,6 +117,12 @@ pub enum StartError {
     Descriptors,
 }
 
+impl From<Unusable> for StartError {
+    fn from(Unusable { path, reason }: Unusable) -> Self {
+        Self::Certificate { path, reason }
+    }
+}
+
 impl StartError {
     /// What to do.
     pub fn help(&self) -> Option<&'static str> {
@@ -194,7 +201,17 @@ impl ControlPlane {
             tracing::warn!(address = %settings.listen, "Tokens travel in clear text.");
         }
         make_folder(&settings.data_dir)?;
-        let tls = settings.tls.as_ref().map(tls).transpose()?;
+        let (tasks, stops) = (TaskTracker::new(), Stops::default());
+        // From here on, whatever fails must take along what works in the background.
+        let abort = stops.ending.clone().drop_guard();
+        let tls_metrics = TlsMetrics::default();
+        let tls = match settings.tls.clone() {
+            Some(tls) => {
+                let (metrics, ending) = (tls_metrics.clone(), stops.ending.clone());
+                Some(Certificates::start(tls, settings.tls_reload, metrics, &tasks, ending)?)
+            }
+            None => None,
+        };
         let listener = listen(settings.listen).await?;
         let grpc_addr = address(&listener, settings.listen)?;
         let admin_listener = match settings.admin_listen {
@@ -209,13 +226,12 @@ impl ControlPlane {
         let (store, opened) = open(&settings).await?;
         let replica: Arc<str> = settings.replica.clone().unwrap_or_else(|| replica_name(grpc_addr)).into();
 
-        let tasks = TaskTracker::new();
-        let stops = Stops::default();
         let delivery_metrics = DeliveryMetrics::default();
         let ingest_metrics = IngestMetrics::default();
         let metrics = Metrics::new(|registry| {
             delivery_metrics.register(registry);
             ingest_metrics.register(registry);
+            tls_metrics.register(registry);
         });
         let mirror = Mirror::start(
             Arc::clone(&store),
@@ -224,8 +240,6 @@ impl ControlPlane {
             &tasks,
             stops.ending.clone(),
         );
-        // From here on, whatever fails must take the mirror along.
-        let abort = stops.ending.clone().drop_guard();
         if !matches!(timeout(settings.first_load, mirror.ready()).await, Ok(true)) {
             let fault =
                 mirror.contact().fault.map_or_else(|| "it does not answer".to_owned(), |f| f.to_string());
@@ -260,6 +274,7 @@ impl ControlPlane {
                 metrics: metrics.clone(),
                 store: store.kind(),
                 replica: Arc::clone(&replica),
+                tls: tls.clone(),
                 draining: stops.draining.clone(),
             };
             tasks.spawn(admin.accept(listener, tasks.clone(), stops.ending.clone()));
@@ -280,7 +295,7 @@ impl ControlPlane {
             Ingest::new(audit, settings.ingest.clone(), ingest_metrics, Arc::clone(&replica), &tasks, stops)
         });
         let gate = GateLayer::new(mirror.clone(), metrics);
-        let serving = serve(services, ingest, gate, &health, tls, listener, &stops, &tasks)?;
+        let serving = serve(Served { services, ingest }, gate, &health, tls, listener, &stops, &tasks)?;
         abort.disarm();
         tracing::info!(address = %grpc_addr, replica = &*replica, store = store.kind(), "Control plane serves.");
         Ok(Running {
@@ -301,12 +316,17 @@ impl ControlPlane {
     }
 }
 
-fn serve(
+/// What is served: to people and gateways, and the streams of records where they are kept.
+struct Served {
     services: Services,
     ingest: Option<Ingest>,
+}
+
+fn serve(
+    Served { services, ingest }: Served,
     gate: GateLayer,
     health: &HealthReporter,
-    tls: Option<(ServerTlsConfig, PathBuf)>,
+    tls: Option<Arc<Certificates>>,
     listener: TcpListener,
     stops: &Stops,
     tasks: &TaskTracker,
@@ -319,18 +339,13 @@ fn serve(
     let health = tonic_health::pb::health_server::HealthServer::new(
         tonic_health::server::HealthService::from_health_reporter(health.clone()),
     );
-    let mut server = tonic::transport::Server::builder()
+    let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADERS);
-    if let Some((tls, path)) = tls {
-        let refused =
-            |error: tonic::transport::Error| StartError::Certificate { path, reason: causes(&error) };
-        server = server.tls_config(tls).map_err(refused)?;
-    }
     let router = server
         .layer(gate)
         .add_service(health)
@@ -362,12 +377,20 @@ fn serve(
     };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     let closing = stops.closing.clone();
-    Ok(tasks.spawn(async move {
-        let ended = router.serve_with_incoming_shutdown(incoming, closing.cancelled_owned()).await;
-        if let Err(error) = ended {
-            tracing::error!(error = &error as &dyn std::error::Error, "Listener has ended.");
+    let closed = closing.clone().cancelled_owned();
+    Ok(match tls {
+        Some(tls) => {
+            let incoming = tls.incoming(incoming, tasks, closing);
+            tasks.spawn(until_end(router.serve_with_incoming_shutdown(incoming, closed)))
         }
-    }))
+        None => tasks.spawn(until_end(router.serve_with_incoming_shutdown(incoming, closed))),
+    })
+}
+
+async fn until_end(serving: impl Future<Output = Result<(), tonic::transport::Error>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "Listener has ended.");
+    }
 }
 
 // === impl Running ===
@@ -499,31 +522,6 @@ fn make_folder(path: &Path) -> Result<(), StartError> {
     // Tokens and packs are nobody else's business; a folder that is there keeps the mode that somebody gave it.
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|source| StartError::Folder { path: path.to_owned(), source })
-}
-
-/// The configuration, and the file to name when it is refused.
-fn tls(settings: &TlsSettings) -> Result<(ServerTlsConfig, PathBuf), StartError> {
-    let read = |path: &Path| {
-        fs::read(path)
-            .map_err(|error| StartError::Certificate { path: path.to_owned(), reason: error.to_string() })
-    };
-    let identity = Identity::from_pem(read(&settings.cert)?, read(&settings.key)?);
-    let mut tls = ServerTlsConfig::new().identity(identity);
-    if let Some(path) = &settings.client_ca {
-        tls = tls.client_ca_root(Certificate::from_pem(read(path)?));
-    }
-    Ok((tls, settings.cert.clone()))
-}
-
-/// An error with everything behind it, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        message = format!("{message}: {source}");
-        cause = source.source();
-    }
-    message
 }
 
 /// The host's name with the port: stable over restarts, and two replicas on one machine differ.

@@ -33,6 +33,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Certificates; absent: clear text.
     pub tls: Option<TlsSettings>,
+    /// How often the files of the certificates are looked at.
+    pub tls_reload: Duration,
     /// Clear text also beyond the loopback.
     pub insecure: bool,
     /// The name of this replica; absent: the host's with the port.
@@ -99,6 +101,7 @@ impl Settings {
             ingest: IngestSettings::default(),
             data_dir,
             tls: None,
+            tls_reload: Duration::from_secs(5),
             insecure: false,
             replica: None,
             trust: Trust::default(),

@@ -41,6 +41,8 @@ pub struct FleetState {
     pub key_set: Option<Arc<KeySet>>,
     /// Set while publishing to it is stopped.
     pub divergence: Option<v1::Divergence>,
+    /// Set while its key set is not changed.
+    pub key_set_divergence: Option<v1::Divergence>,
     /// When keys were last used, as far as it was written down.
     pub key_use: BTreeMap<String, i64>,
     /// The revisions of the records, for preconditions.
@@ -58,6 +60,8 @@ pub struct FleetRevisions {
     pub key_set: Option<Revision>,
     /// Of the divergence.
     pub divergence: Option<Revision>,
+    /// Of the divergence of the key set.
+    pub key_set_divergence: Option<Revision>,
     /// Of the key use.
     pub key_use: Option<Revision>,
 }
@@ -100,6 +104,15 @@ pub struct Token {
     pub record: store::TokenRecord,
     /// The revision that last wrote it.
     pub modified: Revision,
+}
+
+// === impl FleetState ===
+
+impl FleetState {
+    /// Whether a gateway has shown a document that the store does not have.
+    pub fn is_diverged(&self) -> bool {
+        self.divergence.is_some() || self.key_set_divergence.is_some()
+    }
 }
 
 // === impl State ===

@@ -1,6 +1,8 @@
 //! Requests of every endpoint, judged, masked and rendered.
 #![no_main]
 
+#[path = "../checks/finder.rs"]
+mod finder;
 #[path = "../checks/walker.rs"]
 mod walker;
 

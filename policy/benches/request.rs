@@ -16,7 +16,7 @@ use kt_policy::{
     models::ModelTable,
     pack::{BlockResponse, Rbac, RbacRole, providers::DataPolicy},
     request::Request,
-    verdict::{Endpoint, Mode, PolicyKind, Verdict},
+    verdict::{Endpoint, Mode, Phase, PolicyKind, Verdict},
 };
 
 #[derive(Debug)]
@@ -53,8 +53,18 @@ impl Detector for Finder {
 fn content(kind: PolicyKind, word: &'static str) -> ChainEntry {
     let rules =
         vec![Rule { id: Arc::from("word"), entity: None, verdict: Verdict::Redact, mode: Mode::Enforce }];
-    let policy = CompiledPolicy::Content(Box::new(Finder { kind, word, rules }));
-    ChainEntry { kind, mode: Mode::Enforce, endpoints: BTreeMap::new(), message: None, policy }
+    entry(kind, CompiledPolicy::Content(Box::new(Finder { kind, word, rules })))
+}
+
+fn entry(kind: PolicyKind, policy: CompiledPolicy) -> ChainEntry {
+    ChainEntry {
+        kind,
+        mode: Mode::Enforce,
+        endpoints: BTreeMap::new(),
+        phases: vec![Phase::Input, Phase::Output],
+        message: None,
+        policy,
+    }
 }
 
 fn pack(word: &'static str) -> CompiledPack {
@@ -64,13 +74,6 @@ fn pack(word: &'static str) -> CompiledPack {
         ..RbacRole::default()
     };
     let rbac = Rbac { roles: BTreeMap::from([("data-engineer".to_owned(), role)]), ..Rbac::default() };
-    let entry = |kind, policy| ChainEntry {
-        kind,
-        mode: Mode::Enforce,
-        endpoints: BTreeMap::new(),
-        message: None,
-        policy,
-    };
     CompiledPack {
         id: PackId { name: Arc::from("bench"), version: semver::Version::new(1, 0, 0), digest: [0; 32] },
         enabled: true,
@@ -100,6 +103,7 @@ fn pack(word: &'static str) -> CompiledPack {
         }],
         fallback: None,
         aliases: BTreeMap::new(),
+        hold_back: 256,
         block_response: BlockResponse::Conflict,
         attachments: BTreeMap::new(),
         exceptions: Vec::new(),

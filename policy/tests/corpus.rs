@@ -2,6 +2,10 @@
 
 #![cfg(test)]
 
+#[path = "../../fuzz/checks/answer_stream.rs"]
+mod answer_stream;
+#[path = "../../fuzz/checks/finder.rs"]
+mod finder;
 #[path = "../../fuzz/checks/json.rs"]
 mod json;
 #[path = "../../fuzz/checks/pack_parser.rs"]
@@ -24,6 +28,11 @@ fn each(corpus: &str, check: fn(&[u8])) {
 }
 
 #[test]
+fn the_corpus_of_streamed_answers_passes() {
+    each("answer_stream", answer_stream::check);
+}
+
+#[test]
 fn the_json_corpus_passes() {
     each("json", json::check);
 }
@@ -43,9 +52,12 @@ fn the_pack_corpus_passes() {
 #[test]
 fn mutations_of_the_corpora_pass() {
     let rounds = std::env::var("KT_MUTATIONS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
-    for (corpus, check) in
-        [("json", json::check as fn(&[u8])), ("pack_parser", pack_parser::check), ("walker", walker::check)]
-    {
+    for (corpus, check) in [
+        ("answer_stream", answer_stream::check as fn(&[u8])),
+        ("json", json::check),
+        ("pack_parser", pack_parser::check),
+        ("walker", walker::check),
+    ] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(corpus);
         let mut files: Vec<_> =
             fs::read_dir(&folder).expect("the corpus").map(|entry| entry.expect("an entry").path()).collect();

@@ -42,6 +42,7 @@ struct Wanted {
     key_set: Option<v1::SignedStatement>,
     /// What heartbeats say, above what was sent.
     spoken_of: u64,
+    spoken_digest: Vec<u8>,
     /// Streams of this number and below are ended, in order.
     ended: usize,
     drain: Option<v1::Drain>,
@@ -152,7 +153,18 @@ impl FakeControlPlane {
 
     /// Speaks of a generation that it does not send.
     pub fn speak_of(&self, generation: u64) {
-        self.shared.wanted.send_modify(|wanted| wanted.spoken_of = generation);
+        self.shared.wanted.send_modify(|wanted| {
+            wanted.spoken_of = generation;
+            wanted.spoken_digest.clear();
+        });
+    }
+
+    /// Speaks of a generation as if it had another content.
+    pub fn speak_of_another(&self, generation: u64) {
+        self.shared.wanted.send_modify(|wanted| {
+            wanted.spoken_of = generation;
+            wanted.spoken_digest = vec![7; 32];
+        });
     }
 
     /// Ends every stream in order.
@@ -408,6 +420,8 @@ impl Session {
                         server_time_us: 0,
                         assignment_generation: wanted.borrow().spoken_of,
                         key_set_generation: 0,
+                        assignment_digest: wanted.borrow().spoken_digest.clone(),
+                        key_set_digest: Vec::new(),
                     };
                     self.send(Out::Heartbeat(beat)).await?;
                 }

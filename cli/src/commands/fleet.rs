@@ -4,6 +4,7 @@ mod recover;
 mod status;
 
 use kt_proto::v1;
+use uuid::Uuid;
 
 use super::assign;
 use crate::{
@@ -90,6 +91,15 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     }
 }
 
+/// Every gateway of a fleet that does not enforce what is wanted, however many.
+pub(super) async fn exceptions(session: &Session, fleet: &str) -> Result<Vec<view::Gateway>, CliError> {
+    let request = v1::ListGatewaysRequest { fleet: fleet.to_owned() };
+    let answer =
+        session.call(request, async |session, request| session.fleets().list_gateways(request).await).await?;
+    let is_exception = |gateway: &&v1::GatewayStatus| gateway.state() != v1::gateway_status::State::Applied;
+    Ok(answer.gateways.iter().filter(is_exception).map(view::Gateway::from).collect())
+}
+
 /// The fleets of the control plane.
 pub(super) async fn fleets(session: &Session) -> Result<Vec<v1::Fleet>, CliError> {
     let request = v1::ListFleetsRequest {};
@@ -109,7 +119,11 @@ fn list(format: Format, args: &List) -> Result<Exit, CliError> {
                 head.map_or_else(|| "-".to_owned(), |head| head.generation.to_string()),
                 head.map_or_else(|| "-".to_owned(), |head| view::packs(&head.packs)),
                 view::time(head.and_then(|head| head.assigned)),
-                if fleet.divergence.is_some() { "diverged".to_owned() } else { "ok".to_owned() },
+                if fleet.divergence.is_some() || fleet.key_set_divergence.is_some() {
+                    "diverged".to_owned()
+                } else {
+                    "ok".to_owned()
+                },
                 view::or_dash(&fleet.description),
             ]
         });
@@ -119,7 +133,11 @@ fn list(format: Format, args: &List) -> Result<Exit, CliError> {
 }
 
 fn create(format: Format, args: &Create) -> Result<Exit, CliError> {
-    let request = v1::CreateFleetRequest { name: args.name.clone(), description: args.description.clone() };
+    let request = v1::CreateFleetRequest {
+        name: args.name.clone(),
+        description: args.description.clone(),
+        request_id: Uuid::now_v7().to_string(),
+    };
     let answer = server::run(&args.server, async |session| {
         Ok(session
             .call(request, async |session, request| session.fleets().create_fleet(request).await)

@@ -1,6 +1,6 @@
 //! `kt gateway-key create|list|revoke|rotate`: in the file that a gateway reads, or in the key set of a fleet.
 
-mod fleet;
+pub(super) mod fleet;
 
 use std::{
     fs,
@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use kt_data_plane::identity::keys::{self, KeyEntry, KeySet, KeysFile};
 use serde::Serialize;
 
+use super::rollout::ChangeArgs;
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, table},
@@ -33,7 +34,7 @@ pub(crate) enum Command {
     List(List),
     /// Removes a key. A running gateway refuses it within a second.
     #[command(after_help = "Examples:
-  kt gateway-key revoke gk_1a2b3c --fleet default --message \"laptop lost\"
+  kt gateway-key revoke gk_1a2b3c --fleet default --message \"laptop lost\" --wait
   kt gateway-key revoke gk_1a2b3c --keys-file keys.json")]
     Revoke(Box<Revoke>),
     /// Makes a key in place of another one of a fleet: both work until the older one ends.
@@ -111,7 +112,7 @@ pub(crate) struct Create {
     expires_in_days: Option<u32>,
 
     #[command(flatten)]
-    fleet: fleet::FleetArgs,
+    change: ChangeArgs,
 }
 
 /// Lists keys.
@@ -134,7 +135,7 @@ pub(crate) struct Revoke {
     id: String,
 
     #[command(flatten)]
-    fleet: fleet::FleetArgs,
+    change: ChangeArgs,
 }
 
 /// Replaces a key.
@@ -156,7 +157,7 @@ pub(crate) struct Rotate {
     expires_in_days: Option<u32>,
 
     #[command(flatten)]
-    more: fleet::FleetArgs,
+    change: ChangeArgs,
 }
 
 /// A new key, the only time that it is shown.
@@ -187,7 +188,10 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
             says_something(&args)?;
             match args.place.place()? {
                 Place::Fleet(fleet) => fleet::create(format, fleet, &args),
-                Place::File(path) => create(format, path, &args),
+                Place::File(path) => {
+                    only_of_a_fleet(&args.change)?;
+                    create(format, path, &args)
+                }
             }
         }
         Command::List(args) => match args.place.place()? {
@@ -196,9 +200,22 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
         },
         Command::Revoke(args) => match args.place.place()? {
             Place::Fleet(fleet) => fleet::revoke(fleet, &args),
-            Place::File(path) => revoke(path, &args.id),
+            Place::File(path) => {
+                only_of_a_fleet(&args.change)?;
+                revoke(path, &args.id)
+            }
         },
         Command::Rotate(args) => fleet::rotate(format, &args),
+    }
+}
+
+/// A file has no history, and nobody who could be waited for.
+fn only_of_a_fleet(change: &ChangeArgs) -> Result<(), CliError> {
+    let given = [("--message", !change.message.is_empty()), ("--wait", change.wait.is_wanted())];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((flag, _)) => Err(CliError::usage(format!("`{flag}` is about the key set of a fleet"))
+            .with_help("give `--fleet`, or leave it out")),
+        None => Ok(()),
     }
 }
 

@@ -2,15 +2,17 @@
 
 mod wait;
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use self::wait::{End, Waited};
-use super::{assign::Assigned, when};
+use self::wait::{End, Goal, Waited};
+use super::{assign::Assigned, fleet, signing::SignArgs, when};
 use crate::{
     exit::{CliError, Exit},
     output::{Format, note, print, sanitize::clean, table},
-    server::{Session, view},
+    server::{ServerArgs, Session, view},
 };
 
 /// Whether to wait, and how long.
@@ -25,6 +27,35 @@ pub(crate) struct WaitArgs {
     timeout: SignedDuration,
 }
 
+/// What every change of a fleet takes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct ChangeArgs {
+    /// Why, for the history.
+    #[arg(long, short, value_name = "TEXT", default_value = "")]
+    pub(super) message: String,
+
+    #[command(flatten)]
+    pub(super) wait: WaitArgs,
+
+    #[command(flatten)]
+    pub(super) sign: SignArgs,
+
+    #[command(flatten)]
+    pub(super) server: ServerArgs,
+}
+
+// === impl WaitArgs ===
+
+impl WaitArgs {
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wait
+    }
+
+    fn timeout(&self) -> Result<Duration, CliError> {
+        Duration::try_from(self.timeout).map_err(|_| CliError::usage("`--timeout` is no span of time"))
+    }
+}
+
 /// What was assigned, as data.
 #[derive(Serialize)]
 pub(super) struct Outcome {
@@ -34,6 +65,9 @@ pub(super) struct Outcome {
     pub(super) fleet: String,
     pub(super) unchanged: bool,
     pub(super) assignment: view::Assignment,
+    /// Of the key set, where that was recovered too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_set_generation: Option<u64>,
     /// What the gateways did; absent without `--wait`.
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<Waited>,
@@ -48,8 +82,14 @@ impl Outcome {
             fleet: fleet.to_owned(),
             unchanged: assigned.is_unchanged,
             assignment: (&assigned.assignment).into(),
+            key_set_generation: None,
             rollout: None,
         }
+    }
+
+    /// The key set was lifted too.
+    pub(super) fn with_keys(self, generation: Option<u64>) -> Self {
+        Self { key_set_generation: generation, ..self }
     }
 
     fn line(&self) -> String {
@@ -60,7 +100,13 @@ impl Outcome {
         }
         match self.verb {
             "published" => format!("published {packs} to `{}` as generation {generation}", self.fleet),
-            verb => format!("{verb} `{}` to {packs} as generation {generation}", self.fleet),
+            verb => {
+                let keys = match self.key_set_generation {
+                    Some(keys) => format!(", and its key set as generation {keys}"),
+                    None => String::new(),
+                };
+                format!("{verb} `{}` to {packs} as generation {generation}{keys}", self.fleet)
+            }
         }
     }
 }
@@ -80,18 +126,45 @@ pub(super) async fn finish(
         // At once: whoever stops waiting has seen what was done.
         print(format, &(), |out| writeln!(out, "{}", clean(&outcome.line())))?;
     }
-    let timeout = std::time::Duration::try_from(args.timeout)
-        .map_err(|_| CliError::usage("`--timeout` is no span of time"))?;
-    let waited = wait::until_applied(session, &outcome.fleet, outcome.assignment.generation, timeout).await?;
-    let exit = if waited.end == End::Applied { Exit::Success } else { Exit::Findings };
+    let goal = Goal::Assignment(outcome.assignment.generation);
+    let mut waited = wait::until_applied(session, &outcome.fleet, goal, args.timeout()?).await?;
+    let exit = waited.exit();
     if format == Format::Table {
         print(format, &(), |out| human(out, &waited))?;
-        said(&waited, &outcome, args);
+        said(&waited, &outcome.fleet, goal, args);
     } else {
+        if waited.more_gateways > 0 {
+            waited.gateways = fleet::exceptions(session, &outcome.fleet).await?;
+            waited.more_gateways = 0;
+        }
         outcome.rollout = Some(waited);
         print(format, &outcome, |_| Ok(()))?;
     }
     Ok(exit)
+}
+
+/// Waits for a key set where that was asked; what was changed is shown already, and how it went goes to stderr.
+pub(super) async fn finish_keys(
+    session: &Session,
+    fleet: &str,
+    generation: u64,
+    args: &WaitArgs,
+) -> Result<Exit, CliError> {
+    if !args.wait {
+        return Ok(Exit::Success);
+    }
+    let goal = Goal::Keys(generation);
+    let waited = wait::until_applied(session, fleet, goal, args.timeout()?).await?;
+    if waited.counts.connected() > 0 {
+        note(&format!("key set {generation}: {}", waited.progress()));
+    }
+    for gateway in waited.gateways.iter().filter(|gateway| gateway.state == "rejected") {
+        for line in gateway.refusal.iter().flat_map(view::Refusal::lines) {
+            note(&format!("`{}` refused it: {line}", gateway.called()));
+        }
+    }
+    said(&waited, fleet, goal, args);
+    Ok(waited.exit())
 }
 
 fn human(out: &mut dyn std::io::Write, waited: &Waited) -> std::io::Result<()> {
@@ -117,21 +190,25 @@ fn human(out: &mut dyn std::io::Write, waited: &Waited) -> std::io::Result<()> {
     if !rows.is_empty() {
         write!(out, "{}", table(["GATEWAY", "STAGE", "RULE", "LINE", "WHY"], rows))?;
     }
+    if waited.more_gateways > 0 {
+        writeln!(
+            out,
+            "and {} more that do not enforce it: `kt gateway list` names them",
+            waited.more_gateways
+        )?;
+    }
     Ok(())
 }
 
 /// What a person should know beside the data.
-fn said(waited: &Waited, outcome: &Outcome, args: &WaitArgs) {
-    let generation = outcome.assignment.generation;
-    let fleet = &outcome.fleet;
+fn said(waited: &Waited, fleet: &str, goal: Goal, args: &WaitArgs) {
+    let what = goal.to_string();
     if waited.counts.connected() == 0 {
         let away = match waited.counts.disconnected {
             0 => String::new(),
             count => format!("; {count} of the last day will take it when they come back"),
         };
-        note(&format!(
-            "no gateway is connected to `{fleet}`: nothing enforces generation {generation} yet{away}"
-        ));
+        note(&format!("no gateway is connected to `{fleet}`: nothing enforces {what} yet{away}"));
     } else if waited.counts.disconnected > 0 && waited.end == End::Applied {
         let count = waited.counts.disconnected;
         note(&format!("{count} not connected: they take it when they come back"));
@@ -143,11 +220,14 @@ fn said(waited: &Waited, outcome: &Outcome, args: &WaitArgs) {
         End::Applied => {}
         End::Rejected => {
             note(&format!(
-                "error: {} of {} connected gateways refused generation {generation}; they enforce what they had",
+                "error: {} of {} connected gateways refused {what}; they enforce what they had",
                 waited.counts.rejected,
                 waited.counts.connected()
             ));
-            note("  help: publish a version that they take, or `kt pack rollback`");
+            note(match goal {
+                Goal::Assignment(_) => "  help: publish a version that they take, or `kt pack rollback`",
+                Goal::Keys(_) => "  help: sign the key set with a key that they trust, or update them",
+            });
         }
         End::Late => {
             let missing =

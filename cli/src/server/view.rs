@@ -186,6 +186,7 @@ pub(crate) struct Fleet {
     pub(crate) head: Option<Assignment>,
     pub(crate) key_set_generation: u64,
     pub(crate) divergence: Option<Divergence>,
+    pub(crate) key_set_divergence: Option<Divergence>,
     pub(crate) created_by: String,
     pub(crate) created: Option<Timestamp>,
 }
@@ -198,6 +199,7 @@ impl From<&v1::Fleet> for Fleet {
             head: fleet.head.as_ref().map(Assignment::from),
             key_set_generation: fleet.key_set_generation,
             divergence: fleet.divergence.as_ref().map(Divergence::from),
+            key_set_divergence: fleet.key_set_divergence.as_ref().map(Divergence::from),
             created_by: fleet.created_by.clone(),
             created: moment(fleet.created_us),
         }
@@ -210,6 +212,8 @@ pub(crate) struct Divergence {
     pub(crate) seen_generation: u64,
     pub(crate) gateway_id: String,
     pub(crate) seen: Option<Timestamp>,
+    /// The store has this very generation, with another content.
+    pub(crate) is_conflict: bool,
 }
 
 impl From<&v1::Divergence> for Divergence {
@@ -218,6 +222,7 @@ impl From<&v1::Divergence> for Divergence {
             seen_generation: divergence.seen_generation,
             gateway_id: divergence.gateway_id.clone(),
             seen: moment(divergence.seen_us),
+            is_conflict: divergence.is_conflict,
         }
     }
 }
@@ -230,7 +235,10 @@ pub(crate) struct FleetStatus {
     pub(crate) key_set_generation: u64,
     pub(crate) counts: Counts,
     pub(crate) exceptions: Vec<Gateway>,
+    /// How many more exceptions there are than are listed.
+    pub(crate) more_exceptions: u32,
     pub(crate) divergence: Option<Divergence>,
+    pub(crate) key_set_divergence: Option<Divergence>,
     pub(crate) silent_replicas: Vec<String>,
 }
 
@@ -278,7 +286,9 @@ impl From<&v1::FleetStatus> for FleetStatus {
                 disconnected: counts.disconnected,
             },
             exceptions: status.exceptions.iter().map(Gateway::from).collect(),
+            more_exceptions: status.more_exceptions,
             divergence: status.divergence.as_ref().map(Divergence::from),
+            key_set_divergence: status.key_set_divergence.as_ref().map(Divergence::from),
             silent_replicas: status.silent_replicas.clone(),
         }
     }

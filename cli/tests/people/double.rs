@@ -23,6 +23,8 @@ use tonic::{Request, Response, Status, transport::Server};
 pub(crate) const TOKEN: &str = "kt_at_0123456789abcdefdouble";
 /// When everything happens here.
 const NOW: i64 = 1_764_000_000_000_000;
+/// The most exceptions of a status.
+pub(crate) const MAX_EXCEPTIONS: usize = 200;
 
 /// What happens to one call.
 pub(crate) enum Fault {
@@ -49,6 +51,9 @@ pub(crate) struct State {
     pub(crate) faults: VecDeque<(&'static str, Fault)>,
     /// Every call with its request id.
     pub(crate) calls: Vec<(&'static str, String)>,
+    /// Fleets by the request that made them.
+    made: BTreeMap<String, v1::Fleet>,
+    watches: tokio::sync::watch::Sender<u32>,
 }
 
 /// The control plane.
@@ -98,6 +103,11 @@ impl Double {
     /// What the gateways of the fleet do next.
     pub(crate) fn roll(&self, steps: impl IntoIterator<Item = Vec<v1::GatewayStatus>>) {
         self.state().rollout = steps.into_iter().collect();
+    }
+
+    /// Ends the streams of those who watch.
+    pub(crate) fn end_watches(&self) {
+        self.state().watches.send_modify(|number| *number += 1);
     }
 
     /// The request ids of the calls of that name.
@@ -228,9 +238,19 @@ impl State {
                 silent: count(Is::Silent),
                 disconnected: count(Is::Disconnected),
             }),
-            exceptions: gateways.into_iter().filter(|gateway| gateway.state() != Is::Applied).collect(),
+            more_exceptions: gateways
+                .iter()
+                .filter(|gateway| gateway.state() != Is::Applied)
+                .count()
+                .saturating_sub(MAX_EXCEPTIONS) as u32,
+            exceptions: gateways
+                .into_iter()
+                .filter(|gateway| gateway.state() != Is::Applied)
+                .take(MAX_EXCEPTIONS)
+                .collect(),
             divergence: known.divergence.clone(),
-            silent_replicas: Vec::new(),
+            key_set_divergence: known.key_set_divergence.clone(),
+            ..Default::default()
         }
     }
 }
@@ -374,13 +394,19 @@ impl FleetService for Services {
         &self,
         request: Request<v1::CreateFleetRequest>,
     ) -> Answer<v1::CreateFleetResponse> {
-        let mut state = self.enter("create_fleet", "", &request)?;
+        let id = request.get_ref().request_id.clone();
+        let mut state = self.enter("create_fleet", &id, &request)?;
         let request = request.into_inner();
+        if let Some(made) = state.made.get(&id) {
+            return Ok(Response::new(v1::CreateFleetResponse { fleet: Some(made.clone()) }));
+        }
         if state.fleets.contains_key(&request.name) {
             return refuse(Code::FleetExists, format!("there is a fleet `{}`", request.name));
         }
         let fleet = new_fleet(&request.name, &request.description);
         state.fleets.insert(request.name, fleet.clone());
+        state.made.insert(id, fleet.clone());
+        state.forgets("create_fleet")?;
         Ok(Response::new(v1::CreateFleetResponse { fleet: Some(fleet) }))
     }
 
@@ -465,8 +491,15 @@ impl FleetService for Services {
             }
             state.rollout.pop_front();
         }
-        // It stays open: nothing more changes.
-        Ok(Response::new(Box::pin(tokio_stream::iter(messages).chain(tokio_stream::pending()))))
+        // It stays open, until it is ended: nothing more changes.
+        let mut watches = state.watches.subscribe();
+        let (end, ended) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            let _ = watches.changed().await;
+            drop(end);
+        });
+        let rest = tokio_stream::wrappers::ReceiverStream::new(ended);
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages).chain(rest))))
     }
 
     async fn list_gateways(
@@ -509,10 +542,16 @@ impl KeyService for Services {
         if generation != request.expected_generation {
             return refuse(Code::GenerationConflict, format!("the key set has generation {generation}"));
         }
+        let divergence = state.fleets[&request.fleet].key_set_divergence.is_some();
+        if divergence != request.is_recovery {
+            return refuse(Code::FleetDiverged, format!("the key set of `{}` has diverged", request.fleet));
+        }
         let key_set = request.key_set.unwrap();
         let generation = read(&key_set);
         state.key_sets.insert(request.fleet.clone(), key_set);
-        state.fleets.get_mut(&request.fleet).unwrap().key_set_generation = generation;
+        let fleet = state.fleets.get_mut(&request.fleet).unwrap();
+        fleet.key_set_generation = generation;
+        fleet.key_set_divergence = None;
         Ok(Response::new(v1::PutKeySetResponse { generation, is_unchanged: false }))
     }
 }

@@ -40,6 +40,16 @@ async fn a_publish_whose_outcome_is_unknown_is_asked_again_with_the_same_id_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fleet_whose_making_is_unknown_is_asked_for_again_with_the_same_id_and_made_once() {
+    let (double, person) = enforcing().await;
+    double.fail("create_fleet", Fault::Forget);
+    let ended = person.kt(&["fleet", "create", "eu"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let ids = double.ids("create_fleet");
+    assert!(ids.len() == 2 && ids[0] == ids[1] && !ids[0].is_empty(), "{ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publish_that_is_overtaken_is_signed_again_for_the_new_head() {
     let (double, person) = enforcing().await;
     person.ok(&["key", "generate", "release.key"]);

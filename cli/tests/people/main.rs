@@ -22,4 +22,7 @@ mod kt;
 #[cfg(test)]
 mod real;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod shown;
+mod terminal;

@@ -3,7 +3,7 @@
 use kt_proto::v1::{self, gateway_status::State};
 
 use crate::{
-    double::{Double, gateway},
+    double::{Double, MAX_EXCEPTIONS, gateway},
     kt::{Ended, Person, RULE, mode, pack, redact},
 };
 
@@ -245,12 +245,107 @@ async fn a_diverged_fleet_takes_nothing_until_it_is_recovered() {
         seen_generation: 41,
         gateway_id: "01900000-0000-7000-8000-000000000001".to_owned(),
         seen_us: 1,
+        is_conflict: false,
     };
     double.state().fleets.get_mut("default").unwrap().divergence = Some(divergence);
     shows!("diverged_publish", person.kt(&["pack", "publish", "two.yaml"]));
     shows!("diverged_status", person.kt(&["fleet", "status"]));
     shows!("recover", person.kt(&["fleet", "recover", "--message", "restored"]));
     assert_eq!(person.kt(&["fleet", "status"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_diverged_key_set_takes_no_revocation_until_it_is_recovered_above_what_was_seen() {
+    let (double, person) = enforcing().await;
+    let divergence = |seen_generation, is_conflict| v1::Divergence {
+        seen_generation,
+        gateway_id: "01900000-0000-7000-8000-000000000001".to_owned(),
+        seen_us: 1,
+        is_conflict,
+    };
+    let set = |seen| {
+        double.state().fleets.get_mut("default").unwrap().key_set_divergence = Some(divergence(seen, true));
+    };
+    set(9);
+    shows!("keys_diverged_and_none_stored", person.kt(&["fleet", "recover"]));
+    assert_eq!(double.ids("put_key_set").len(), 0);
+    assert_eq!(person.kt(&["fleet", "recover", "--without-keys"]).code, 0);
+    assert_eq!(double.state().fleets["default"].key_set_generation, 10);
+
+    person.ok(&["gateway-key", "create", "--fleet", "default", "--user", "jane@example.com"]);
+    let listed = json(&person.kt(&["gateway-key", "list", "--fleet", "default", "-o", "json"]));
+    let id = listed[0]["id"].as_str().unwrap();
+    set(41);
+    shows!("keys_diverged_revoke", person.kt(&["gateway-key", "revoke", id, "--fleet", "default"]));
+    shows!("keys_diverged_status", person.kt(&["fleet", "status"]));
+    assert!(person.kt(&["fleet", "list"]).out.contains("diverged"));
+    shows!("keys_recover", person.kt(&["fleet", "recover", "--message", "restored"]));
+    assert_eq!(double.state().fleets["default"].key_set_generation, 42);
+    assert_eq!(person.kt(&["gateway-key", "revoke", id, "--fleet", "default"]).code, 0);
+
+    // Both at once, and one id for each.
+    set(50);
+    double.state().fleets.get_mut("default").unwrap().divergence = Some(divergence(7, false));
+    shows!("recover_both", person.kt(&["fleet", "recover", "--without-keys"]));
+    assert_eq!(person.kt(&["fleet", "status"]).code, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_keys_waits_for_the_gateways() {
+    let (double, person) = enforcing().await;
+    let keys = |name: &str, state: State, generation: u64| v1::GatewayStatus {
+        key_set_generation: generation,
+        ..gateway(name, state, 1)
+    };
+    // The pack that it refuses is none of the keys' business.
+    let refuses_the_pack = v1::GatewayStatus { refusal: Some(refusal()), ..keys("bb", State::Rejected, 1) };
+    double.roll([vec![keys("a", State::Pending, 0), refuses_the_pack.clone()], vec![refuses_the_pack]]);
+    shows!("key_create_wait", person.kt(&["gateway-key", "create", "--fleet", "default", "--wait"]));
+    let of_keys = v1::gateway_status::Refusal {
+        is_key_set: true,
+        stage: v1::Stage::Signature.into(),
+        reasons: vec![v1::Reason {
+            code: "signature_missing".to_owned(),
+            message: "the key set is not signed".to_owned(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    double.roll([vec![v1::GatewayStatus { refusal: Some(of_keys), ..keys("bb", State::Rejected, 1) }]]);
+    let listed = json(&person.kt(&["gateway-key", "list", "--fleet", "default", "-o", "json"]));
+    let id = listed[0]["id"].as_str().unwrap();
+    shows!("key_rotate_wait", person.kt(&["gateway-key", "rotate", id, "--fleet", "default", "--wait"]));
+    double.roll([vec![keys("ccc", State::Silent, 1)]]);
+    shows!(
+        "key_revoke_wait",
+        person.kt(&["gateway-key", "revoke", id, "--fleet", "default", "--wait", "--timeout", "1s"])
+    );
+    let file = person.kt(&["gateway-key", "create", "--keys-file", "keys.json", "--user", "a", "--wait"]);
+    assert_eq!(file.code, 2, "{}", file.err);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_exceptions_than_are_listed_are_counted_and_programs_get_them_all() {
+    let (double, person) = enforcing().await;
+    let many: Vec<_> = (0..MAX_EXCEPTIONS + 7)
+        .map(|number| v1::GatewayStatus {
+            gateway_id: format!("01900000-0000-7000-8000-{number:012}"),
+            ..gateway(&format!("gw-{number:03}"), State::Pending, 1)
+        })
+        .collect();
+    double.roll([many]);
+    let shown = person.kt(&["fleet", "status"]);
+    assert!(
+        shown.out.ends_with("and 7 more: `kt fleet status default -o json` lists all\n"),
+        "{}",
+        shown.out
+    );
+    assert_eq!(shown.out.matches("gw-").count(), MAX_EXCEPTIONS);
+    let status = json(&person.kt(&["fleet", "status", "-o", "json"]));
+    assert_eq!(status["exceptions"].as_array().unwrap().len(), MAX_EXCEPTIONS + 7);
+    assert_eq!(status["more_exceptions"], 0);
+    let late = person.kt(&["pack", "publish", "two.yaml", "--wait", "--timeout", "1s", "-o", "json"]);
+    assert_eq!(json(&late)["rollout"]["gateways"].as_array().unwrap().len(), MAX_EXCEPTIONS + 7);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

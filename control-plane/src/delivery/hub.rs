@@ -247,7 +247,8 @@ impl Hub {
         self.sessions += 1;
         let session = self.sessions;
         let (replace, replaced) = oneshot::channel();
-        let joined = self.roster.join(fleet, greeting, features, Link { session, replace, contact_us });
+        let link = Link { session, replace, contact_us, since_us: now_us() };
+        let joined = self.roster.join(fleet, greeting, features, link);
         self.changed(fleet);
         self.connected.send_replace(self.roster.connected());
         Some(Admitted { session, joined, feed, replaced })

@@ -1,4 +1,4 @@
-//! What delivery writes to the store, away from the sessions: the record of this replica, the mark of a diverged
+//! What delivery writes to the store, away from the sessions: the record of this replica, the marks of a diverged
 //! fleet, and when keys were used.
 //!
 //! Nothing here is waited for by a session or by the hub: while the store is away the record gets old, and the rest is
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::now_us;
+use super::{metrics::DeliveryMetrics, now_us, offer::Document, session::Ahead};
 use crate::{
     paths::StateKey,
     store::{Commit, Committed, Entry, Precondition, Store, StoreError, Write},
@@ -33,8 +33,8 @@ const MAX_KEY_ID: usize = 64;
 /// Something to write down.
 #[derive(Debug)]
 pub(crate) enum Chore {
-    /// A gateway shows an assignment that the store does not have.
-    Diverged { fleet: Arc<str>, gateway: Arc<str>, generation: u64, digest: Digest },
+    /// A gateway shows a document that the store does not have.
+    Diverged { fleet: Arc<str>, gateway: Arc<str>, ahead: Ahead },
     /// Keys were used.
     KeyUse { fleet: Arc<str>, uses: Vec<v1::KeyUse> },
 }
@@ -43,14 +43,15 @@ pub(crate) enum Chore {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     store: Arc<dyn Store>,
+    metrics: DeliveryMetrics,
     uses: BTreeMap<Arc<str>, BTreeMap<String, i64>>,
 }
 
 // === impl Keeper ===
 
 impl Keeper {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, uses: BTreeMap::new() }
+    pub(crate) fn new(store: Arc<dyn Store>, metrics: DeliveryMetrics) -> Self {
+        Self { store, metrics, uses: BTreeMap::new() }
     }
 
     /// Runs until it is stopped; key use is written every `every`, and at the end.
@@ -77,16 +78,27 @@ impl Keeper {
 
     async fn take(&mut self, chore: Chore) {
         match chore {
-            Chore::Diverged { fleet, gateway, generation, digest } => {
-                let marked = self.mark(&fleet, &gateway, generation, digest).await;
-                match marked {
-                    Ok(true) => tracing::error!(
+            Chore::Diverged { fleet, gateway, ahead } => {
+                let (document, generation) = (ahead.document.name(), ahead.generation);
+                match self.mark(&fleet, &gateway, ahead).await {
+                    Ok(Some(divergence)) if divergence.is_conflict => {
+                        self.metrics.conflicted(ahead.document);
+                        tracing::error!(
+                            %fleet,
+                            %gateway,
+                            document,
+                            generation,
+                            "A gateway has another document of the same generation than the store: the fleet has diverged, nothing is changed until `kt fleet recover`."
+                        );
+                    }
+                    Ok(Some(_)) => tracing::error!(
                         %fleet,
                         %gateway,
+                        document,
                         generation,
-                        "a gateway has a newer assignment than the store: nothing is published to the fleet until `kt fleet recover`"
+                        "A gateway has a newer document than the store: the fleet has diverged, nothing is changed until `kt fleet recover`."
                     ),
-                    Ok(false) => {}
+                    Ok(None) => {}
                     // The gateway shows it again with its next Hello, or another does.
                     Err(error) => tracing::warn!(%fleet, %error, "a diverged fleet was not marked"),
                 }
@@ -105,41 +117,44 @@ impl Keeper {
         }
     }
 
-    /// Marks a fleet as diverged, unless the head has caught up or the mark is there. True when it was written.
+    /// Marks a fleet as diverged, unless the store has caught up or the mark is there. Gives what was written.
     async fn mark(
         &self,
         fleet: &str,
         gateway: &str,
-        generation: u64,
-        digest: Digest,
-    ) -> Result<bool, StoreError> {
-        let (head_key, mark_key) = (StateKey::Head(fleet).path(), StateKey::Divergence(fleet).path());
+        ahead: Ahead,
+    ) -> Result<Option<v1::Divergence>, StoreError> {
+        let Ahead { document, generation, digest } = ahead;
+        let (known_key, mark_key) = match document {
+            Document::Assignment => (StateKey::Head(fleet), StateKey::Divergence(fleet)),
+            Document::KeySet => (StateKey::KeySet(fleet), StateKey::KeySetDivergence(fleet)),
+        };
+        let (known_key, mark_key) = (known_key.path(), mark_key.path());
         for _ in 0..ATTEMPTS {
-            let head = self.get(&head_key).await?;
-            if let Some((head_generation, head_digest)) = head.as_ref().and_then(read_head)
-                && (head_generation > generation || head_digest == digest)
-            {
-                return Ok(false);
+            let entry = self.get(&known_key).await?;
+            let known = entry.as_ref().and_then(|entry| read(document, entry));
+            if known.is_some_and(|known| known.0 > generation || known.1 == digest) {
+                return Ok(None);
             }
             let mark = self.get(&mark_key).await?;
             let seen = mark.as_ref().and_then(|entry| v1::Divergence::decode(entry.value.clone()).ok());
             if seen.is_some_and(|seen| seen.seen_generation >= generation) {
-                return Ok(false);
+                return Ok(None);
             }
             let divergence = v1::Divergence {
                 seen_generation: generation,
                 gateway_id: gateway.to_owned(),
                 seen_us: now_us(),
+                is_conflict: known.is_some_and(|known| known.0 == generation),
             };
-            let commit = Commit {
-                preconditions: vec![unchanged(&head_key, head.as_ref()), unchanged(&mark_key, mark.as_ref())],
-                writes: vec![Write::Put(mark_key.clone(), divergence.encode_to_vec().into())],
-            };
-            if let Committed::Done(_) = self.commit(commit).await? {
-                return Ok(true);
+            let preconditions =
+                vec![unchanged(&known_key, entry.as_ref()), unchanged(&mark_key, mark.as_ref())];
+            let writes = vec![Write::Put(mark_key.clone(), divergence.encode_to_vec().into())];
+            if let Committed::Done(_) = self.commit(Commit { preconditions, writes }).await? {
+                return Ok(Some(divergence));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     async fn write_uses(&mut self) {
@@ -234,10 +249,19 @@ fn unchanged(key: &str, entry: Option<&Entry>) -> Precondition {
     }
 }
 
-fn read_head(entry: &Entry) -> Option<(u64, Digest)> {
-    let statement = v1::Assignment::decode(entry.value.clone()).ok()?.assignment?;
-    let generation = signed::read::<v1::AssignmentStatement>(&statement).ok()?.generation;
-    Some((generation, signed::digest(&statement)))
+/// Generation and digest of what is stored.
+fn read(document: Document, entry: &Entry) -> Option<(u64, Digest)> {
+    match document {
+        Document::Assignment => {
+            let sealed = v1::Assignment::decode(entry.value.clone()).ok()?.assignment?;
+            let statement = signed::read::<v1::AssignmentStatement>(&sealed).ok()?;
+            Some((statement.generation, signed::digest(&sealed)))
+        }
+        Document::KeySet => {
+            let record = store::KeySetRecord::decode(entry.value.clone()).ok()?;
+            Some((record.generation, signed::digest(&record.key_set?)))
+        }
+    }
 }
 
 fn key_ids(entry: &Entry) -> std::collections::BTreeSet<String> {

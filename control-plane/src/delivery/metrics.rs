@@ -35,6 +35,7 @@ pub struct DeliveryMetrics {
     refused: Family<Why, Counter>,
     ended: Family<Why, Counter>,
     offers: Family<Of, Counter>,
+    conflicts: Family<Of, Counter>,
     answers: Family<Answer, Counter>,
     fetches: Counter,
     fetched_bytes: Counter,
@@ -55,6 +56,8 @@ impl DeliveryMetrics {
             refused => "gateway_hellos_refused", "Streams that were refused, by reason";
             ended => "gateway_sessions_ended", "Streams that have ended, by reason";
             offers => "gateway_offers", "Documents that were sent to gateways";
+            conflicts => "gateway_conflicts",
+                "Fleets found with another document of the same generation than the store has; an alarm";
             answers => "gateway_answers", "Answers of gateways, by outcome";
             fetches => "gateway_fetches", "Sources of packs that were sent to gateways";
             fetched_bytes => "gateway_fetched_bytes", "Bytes of them";
@@ -99,7 +102,7 @@ impl DeliveryMetrics {
 
     pub(super) fn sent(&self, outgoing: &Outgoing) {
         if let Outgoing::Offer(offer) = outgoing {
-            self.offers.get_or_create(&Of { document: name(offer.document) }).inc();
+            self.offers.get_or_create(&Of { document: offer.document.name() }).inc();
         }
     }
 
@@ -110,19 +113,16 @@ impl DeliveryMetrics {
             Some(Message::Rejected(rejected)) => (rejected.document(), rejected.stage().word()),
             _ => return,
         };
-        let document = Document::of(document).map_or("unspecified", name);
+        let document = Document::of(document).map_or("unspecified", Document::name);
         self.answers.get_or_create(&Answer { document, outcome }).inc();
+    }
+
+    pub(super) fn conflicted(&self, document: Document) {
+        self.conflicts.get_or_create(&Of { document: document.name() }).inc();
     }
 
     pub(super) fn fetched(&self, bytes: usize) {
         self.fetches.inc();
         self.fetched_bytes.inc_by(bytes as u64);
-    }
-}
-
-fn name(document: Document) -> &'static str {
-    match document {
-        Document::Assignment => "assignment",
-        Document::KeySet => "key_set",
     }
 }

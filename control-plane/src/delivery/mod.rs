@@ -158,7 +158,11 @@ impl Delivery {
         let (connected_writer, connected) = watch::channel(0);
         let hub = Hub::new(mirror.clone(), Arc::clone(&replica), options.silence, record, connected_writer);
         tasks.spawn(hub.run(told, stop.clone()));
-        tasks.spawn(Keeper::new(Arc::clone(&store)).run(to_do, options.key_use, stop.clone()));
+        tasks.spawn(Keeper::new(Arc::clone(&store), metrics.clone()).run(
+            to_do,
+            options.key_use,
+            stop.clone(),
+        ));
         tasks.spawn(keeper::write_record(store, replica, recorded, stop.clone()));
         Self(Arc::new(Shared {
             mirror,

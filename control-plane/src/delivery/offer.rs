@@ -50,6 +50,14 @@ pub(crate) struct Wanted {
 impl Document {
     pub(crate) const BOTH: [Self; 2] = [Self::Assignment, Self::KeySet];
 
+    /// For logs and metrics.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Assignment => "assignment",
+            Self::KeySet => "key_set",
+        }
+    }
+
     pub(crate) fn of(document: v1::Document) -> Option<Self> {
         match document {
             v1::Document::Unspecified => None,
@@ -153,6 +161,11 @@ impl Wanted {
         self.get(document).map_or(0, |offer| offer.generation)
     }
 
+    /// Of the statement; empty: there is none.
+    pub(crate) fn digest(&self, document: Document) -> Vec<u8> {
+        self.get(document).map(|offer| offer.digest.0.to_vec()).unwrap_or_default()
+    }
+
     /// Whether both say the same, by digest.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Document::BOTH.iter().all(|document| {
@@ -190,7 +203,15 @@ pub(crate) mod testing {
 
     /// A key set of `generation`.
     pub(crate) fn key_set(generation: u64) -> Arc<Offer> {
-        let statement = v1::KeySetStatement { fleet: "default".to_owned(), generation, ..Default::default() };
+        key_set_of(generation, &[])
+    }
+
+    /// A key set of `generation` with these keys.
+    pub(crate) fn key_set_of(generation: u64, ids: &[&str]) -> Arc<Offer> {
+        let key = |id: &&str| v1::GatewayKey { id: (*id).to_owned(), ..Default::default() };
+        let keys = ids.iter().map(key).collect();
+        let statement =
+            v1::KeySetStatement { fleet: "default".to_owned(), generation, keys, ..Default::default() };
         let signed = kt_proto::signed::seal(&statement, &[]);
         let digest = kt_proto::signed::digest(&signed);
         let record =

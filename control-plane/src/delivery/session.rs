@@ -75,6 +75,14 @@ pub(crate) enum End {
     Malformed(&'static str),
 }
 
+/// A document that a gateway shows and the store does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ahead {
+    pub(crate) document: Document,
+    pub(crate) generation: u64,
+    pub(crate) digest: Digest,
+}
+
 /// What status is derived from.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Report {
@@ -206,20 +214,19 @@ impl Session {
         self.consider_both();
     }
 
-    /// The store was read again, as [`Self::needs_refresh`] asked for. Gives generation and digest of the assignment
-    /// that the gateway shows and the store does not have.
-    pub(crate) fn refreshed(&mut self, wanted: Arc<Wanted>) -> Option<(u64, Digest)> {
+    /// The store was read again, as [`Self::needs_refresh`] asked for. Gives what the gateway shows and the store does
+    /// not have.
+    pub(crate) fn refreshed(&mut self, wanted: Arc<Wanted>) -> Vec<Ahead> {
         self.want(wanted);
+        let mut all = Vec::new();
         for document in Document::BOTH {
             let track = self.track(document);
-            if let Standing::Ahead { is_confirmed } = &mut track.standing {
+            if let (Standing::Ahead { is_confirmed }, Some(held)) = (&mut track.standing, track.held) {
                 *is_confirmed = true;
+                all.push(Ahead { document, generation: held.generation, digest: held.digest });
             }
         }
-        match self.assignment.standing {
-            Standing::Ahead { .. } => self.assignment.held.map(|held| (held.generation, held.digest)),
-            _ => None,
-        }
+        all
     }
 
     /// Whether the gateway shows more than this replica knows of, so that the store must be asked.
@@ -327,6 +334,8 @@ impl Session {
                 server_time_us: now.us,
                 assignment_generation: self.wanted.generation(Document::Assignment),
                 key_set_generation: self.wanted.generation(Document::KeySet),
+                assignment_digest: self.wanted.digest(Document::Assignment),
+                key_set_digest: self.wanted.digest(Document::KeySet),
             });
         }
         None

@@ -35,6 +35,9 @@ const MAX_EXCEPTIONS: usize = 200;
 /// How many exceptions carry all their reasons.
 const MAX_DETAILED: usize = 20;
 const FEW_REASONS: usize = 3;
+/// By so much later must a gateway have connected to another replica to be taken for the one that replaces ours:
+/// clocks differ, and records are some seconds old.
+const CLEARLY_LATER_S: u32 = 10;
 /// A record that is older than this tells nothing about now.
 const RECORD_OLD_US: i64 = 20 * 1_000_000;
 /// The most assignments whose packs are known by name.
@@ -49,6 +52,8 @@ pub(crate) struct Link {
     pub(crate) replace: oneshot::Sender<()>,
     /// When something was last heard; the session writes it.
     pub(crate) contact_us: Arc<AtomicI64>,
+    /// Since when it is open.
+    pub(crate) since_us: i64,
 }
 
 /// The gateways that this replica has heard of.
@@ -219,10 +224,37 @@ impl Roster {
             }
             is_changed = true;
             let fleets = record::unpack(source);
+            self.leave_to_others(&fleets);
             self.others.insert(Arc::clone(id), Other { source: Arc::clone(source), fleets });
         }
         self.prune(now_us);
         is_changed
+    }
+
+    /// Ends sessions of gateways whose place another process has taken at another replica: a copy of a machine, or one
+    /// that was made anew while the old connection hangs. A connection of the same process sees to that itself.
+    fn leave_to_others(&mut self, fleets: &BTreeMap<String, Vec<v1::GatewayStatus>>) {
+        for (fleet, gateways) in fleets {
+            let Some(members) = self.fleets.get_mut(&**fleet) else { continue };
+            for gateway in gateways.iter().filter(|gateway| gateway.connected_s != 0) {
+                let Some(member) = members.gateways.get_mut(&*gateway.gateway_id) else { continue };
+                let is_replaced = member.process_tag() != gateway.process_tag
+                    && member.link.as_ref().is_some_and(|link| {
+                        gateway.connected_s > seconds(link.since_us).saturating_add(CLEARLY_LATER_S)
+                    });
+                if is_replaced && let Some(link) = member.link.take() {
+                    member.last_contact_us = link.contact_us.load(Ordering::Relaxed);
+                    tracing::warn!(
+                        fleet,
+                        gateway = gateway.gateway_id,
+                        replica = gateway.replica,
+                        "Another process of the same gateway is connected to another replica: the older stream ends."
+                    );
+                    // It may be gone already.
+                    let _ = link.replace.send(());
+                }
+            }
+        }
     }
 
     /// Forgets gateways that went away long ago, or are too many.
@@ -268,8 +300,14 @@ impl Roster {
         members.gateways.iter().map(show).collect()
     }
 
-    /// Every gateway of a fleet, by all replicas.
+    /// Every gateway of a fleet, by all replicas, in the order of names.
     pub(crate) fn gateways(&self, fleet: &str, wanted: &Wanted, now_us: i64) -> Vec<v1::GatewayStatus> {
+        let mut all = self.all(fleet, wanted, now_us);
+        all.sort_by(by_name);
+        all
+    }
+
+    fn all(&self, fleet: &str, wanted: &Wanted, now_us: i64) -> Vec<v1::GatewayStatus> {
         let mut all: BTreeMap<String, v1::GatewayStatus> = BTreeMap::new();
         let mut add = |gateway: v1::GatewayStatus| match all.get_mut(&gateway.gateway_id) {
             Some(known) if !is_better(&gateway, known) => {}
@@ -302,7 +340,7 @@ impl Roster {
         wanted: &Wanted,
         now_us: i64,
     ) -> v1::FleetStatus {
-        let gateways = self.gateways(fleet, wanted, now_us);
+        let gateways = self.all(fleet, wanted, now_us);
         let mut counts = v1::fleet_status::Counts::default();
         let mut exceptions = Vec::new();
         for gateway in gateways {
@@ -318,12 +356,8 @@ impl Roster {
                 exceptions.push(gateway);
             }
         }
-        exceptions.sort_by_key(|gateway| match gateway.state() {
-            Standing::Rejected => 0,
-            Standing::Pending | Standing::Unspecified => 1,
-            Standing::Silent => 2,
-            Standing::Disconnected | Standing::Applied => 3,
-        });
+        exceptions.sort_by(by_state_and_name);
+        let more_exceptions = exceptions.len().saturating_sub(MAX_EXCEPTIONS);
         exceptions.truncate(MAX_EXCEPTIONS);
         for gateway in exceptions.iter_mut().skip(MAX_DETAILED) {
             if let Some(refusal) = &mut gateway.refusal {
@@ -341,6 +375,8 @@ impl Roster {
             exceptions,
             divergence: state.divergence.clone(),
             silent_replicas: self.others.iter().filter_map(silent).collect(),
+            key_set_divergence: state.key_set_divergence.clone(),
+            more_exceptions: u32::try_from(more_exceptions).unwrap_or(u32::MAX),
         }
     }
 
@@ -362,6 +398,11 @@ impl Roster {
 // === impl Member ===
 
 impl Member {
+    fn process_tag(&self) -> u32 {
+        let [.., a, b, c, d] = *self.process_id.as_bytes();
+        u32::from_be_bytes([a, b, c, d])
+    }
+
     fn refusals(&self) -> impl Iterator<Item = &Arc<v1::gateway_status::Refusal>> {
         [&self.report.assignment_refusal, &self.report.key_set_refusal].into_iter().flatten()
     }
@@ -416,11 +457,20 @@ impl Member {
         let pack = held.and_then(|held| members.names.iter().find(|(digest, _)| *digest == held.digest));
         let contact = self.link.as_ref().map(|link| link.contact_us.load(Ordering::Relaxed));
         let mut degraded = self.report.degraded.clone();
+        let mut is_conflicting = false;
         for (document, what, held) in [
             (Document::Assignment, "an assignment", held),
             (Document::KeySet, "a key set", self.report.key_set),
         ] {
-            if let Some(held) = held.filter(|held| held.generation > wanted.generation(document)) {
+            let Some(held) = held else { continue };
+            let known = wanted.get(document).map(|offer| (offer.generation, offer.digest));
+            if known.is_some_and(|known| known.0 == held.generation && known.1 != held.digest) {
+                is_conflicting = true;
+                degraded.push(format!(
+                    "has {what} of generation {} that is another one than the control plane's",
+                    held.generation
+                ));
+            } else if held.generation > known.map_or(0, |known| known.0) {
                 degraded.push(format!(
                     "has {what} of generation {}, which is above what the control plane knows",
                     held.generation
@@ -441,6 +491,9 @@ impl Member {
             labels: self.labels.clone(),
             refusal: self.refusal(wanted).map(|refusal| (**refusal).clone()),
             degraded,
+            is_conflicting,
+            process_tag: self.process_tag(),
+            connected_s: self.link.as_ref().map_or(0, |link| seconds(link.since_us)),
         }
     }
 }
@@ -455,7 +508,8 @@ fn standing_of_other(gateway: &v1::GatewayStatus, wanted: &Wanted, is_old: bool)
         Standing::Rejected if is_current(gateway, wanted) => Standing::Rejected,
         _ => {
             let has = gateway.generation.unwrap_or_default() == wanted.generation(Document::Assignment)
-                && gateway.key_set_generation == wanted.generation(Document::KeySet);
+                && gateway.key_set_generation == wanted.generation(Document::KeySet)
+                && !gateway.is_conflicting;
             if has { Standing::Applied } else { Standing::Pending }
         }
     }
@@ -466,6 +520,26 @@ fn is_current(gateway: &v1::GatewayStatus, wanted: &Wanted) -> bool {
     let Some(refusal) = &gateway.refusal else { return false };
     let document = if refusal.is_key_set { Document::KeySet } else { Document::Assignment };
     wanted.get(document).is_some_and(|offer| refusal.digest == offer.digest.0)
+}
+
+fn seconds(us: i64) -> u32 {
+    u32::try_from(us / 1_000_000).unwrap_or_default()
+}
+
+/// What a person has to look at first; then by name, so that the same list is shown every time.
+fn by_state_and_name(one: &v1::GatewayStatus, other: &v1::GatewayStatus) -> std::cmp::Ordering {
+    let rank = |gateway: &v1::GatewayStatus| match gateway.state() {
+        Standing::Rejected => 0,
+        Standing::Pending | Standing::Unspecified => 1,
+        Standing::Silent => 2,
+        Standing::Disconnected => 3,
+        Standing::Applied => 4,
+    };
+    rank(one).cmp(&rank(other)).then_with(|| by_name(one, other))
+}
+
+fn by_name(one: &v1::GatewayStatus, other: &v1::GatewayStatus) -> std::cmp::Ordering {
+    (&one.name, &one.gateway_id).cmp(&(&other.name, &other.gateway_id))
 }
 
 fn is_better(new: &v1::GatewayStatus, known: &v1::GatewayStatus) -> bool {

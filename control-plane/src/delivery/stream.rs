@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use kt_audit::Digest;
 use kt_proto::{
     refusal::{Code, Refusal},
     v1,
@@ -27,7 +26,7 @@ use super::{
     now,
     offer::Wanted,
     outbox::message,
-    session::{End, Greeting, Session, refused},
+    session::{Ahead, End, Greeting, Session, refused},
     wire::{self, Inbound, Piece},
 };
 use crate::{state::State, store::StoreError};
@@ -348,17 +347,16 @@ impl<'a> Run<'a> {
             self.refresh_at = Some(Instant::now() + REFRESH_AGAIN);
             return;
         };
-        if let Some((generation, digest)) = self.session.refreshed(wanted) {
-            self.diverged(generation, digest).await;
+        for ahead in self.session.refreshed(wanted) {
+            self.diverged(ahead).await;
         }
     }
 
-    async fn diverged(&self, generation: u64, digest: Digest) {
+    async fn diverged(&self, ahead: Ahead) {
         let chore = Chore::Diverged {
             fleet: Arc::clone(&self.caller.fleet),
             gateway: Arc::clone(&self.greeting.gateway_id),
-            generation,
-            digest,
+            ahead,
         };
         // A whole fleet says so at once; one of them is enough, and all say it again when they reconnect.
         let deadline = Instant::now() + FAREWELL;

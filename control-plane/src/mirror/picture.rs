@@ -203,6 +203,13 @@ impl Picture {
                     state.revisions.key_set = Some(modified);
                 });
             }
+            Some(StateKey::KeySetDivergence(fleet)) => {
+                let divergence = v1::Divergence::decode(value.clone())?;
+                self.fleet(fleet, |state| {
+                    state.key_set_divergence = Some(divergence);
+                    state.revisions.key_set_divergence = Some(modified);
+                });
+            }
             Some(StateKey::KeyUse(fleet)) => {
                 let record = store::KeyUseRecord::decode(value.clone())?;
                 self.fleet(fleet, |state| {
@@ -250,6 +257,10 @@ impl Picture {
             Some(StateKey::KeySet(fleet)) => self.fleet(fleet, |state| {
                 state.key_set = None;
                 state.revisions.key_set = None;
+            }),
+            Some(StateKey::KeySetDivergence(fleet)) => self.fleet(fleet, |state| {
+                state.key_set_divergence = None;
+                state.revisions.key_set_divergence = None;
             }),
             Some(StateKey::KeyUse(fleet)) => self.fleet(fleet, |state| {
                 state.key_use = BTreeMap::new();

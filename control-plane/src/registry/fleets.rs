@@ -24,6 +24,7 @@ pub(super) struct FleetRead {
     pub(super) record: Stored<store::FleetRecord>,
     pub(super) head: Option<Stored<v1::Assignment>>,
     pub(super) divergence: Option<Stored<v1::Divergence>>,
+    pub(super) key_set_divergence: Option<Stored<v1::Divergence>>,
 }
 
 impl Registry {
@@ -31,10 +32,9 @@ impl Registry {
     pub(crate) async fn create_fleet(
         &self,
         actor: &str,
-        name: &str,
-        description: &str,
+        request: &v1::CreateFleetRequest,
     ) -> Result<v1::Fleet, Refusal> {
-        let result = self.try_create_fleet(By { actor, reason: "" }, name, description).await;
+        let result = self.try_create_fleet(By { actor, reason: "" }, request).await;
         self.count("fleet.create", &result, |_| false);
         result
     }
@@ -42,26 +42,32 @@ impl Registry {
     async fn try_create_fleet(
         &self,
         by: By<'_>,
-        name: &str,
-        description: &str,
+        request: &v1::CreateFleetRequest,
     ) -> Result<v1::Fleet, Refusal> {
+        let v1::CreateFleetRequest { name, description, request_id } = request;
         names::fleet(name)?;
         names::words("description", description)?;
+        let request_id = names::request_id(request_id)?;
         let now = Timestamp::now();
         let key = StateKey::Fleet(name).path();
         let record = store::FleetRecord {
-            name: name.to_owned(),
-            description: description.to_owned(),
+            name: name.clone(),
+            description: description.clone(),
             created_by: by.actor.to_owned(),
             created_us: now.as_microsecond(),
+            request_id,
         };
         let mut unknown = None;
         for _ in 0..super::TRIES {
             if let Some(taken) = self.read::<store::FleetRecord>(&key).await? {
-                // A try of ours whose outcome was not known.
-                if taken.record == record {
+                // A try of ours whose outcome was not known, or the same request again.
+                if taken.record.request_id == record.request_id {
+                    if taken.record.description != record.description {
+                        let message = "this request id was used for another fleet: take a new one";
+                        return Err(refused(Code::RequestIdReused, message));
+                    }
                     self.mirror.wait_for(taken.modified).await;
-                    return Ok(fleet(name, &taken.record, None, None, 0));
+                    return self.fleet(name).await;
                 }
                 return Err(refused(Code::FleetExists, format!("there is a fleet `{name}` already")));
             }
@@ -70,7 +76,7 @@ impl Registry {
                 writes: vec![put(key.clone(), &record), change(by, "fleet.create", name, now)],
             };
             match self.write(commit).await? {
-                Tried::Done => return Ok(fleet(name, &record, None, None, 0)),
+                Tried::Done => return Ok(fleet(&record)),
                 Tried::Again(error) => unknown = error,
             }
         }
@@ -81,13 +87,13 @@ impl Registry {
     pub(crate) async fn fleet(&self, name: &str) -> Result<v1::Fleet, Refusal> {
         let read = self.read_fleet(name).await?;
         let keys = self.read::<store::KeySetRecord>(&StateKey::KeySet(name).path()).await?;
-        Ok(fleet(
-            name,
-            &read.record.record,
-            read.head.map(|head| head.record),
-            read.divergence.map(|divergence| divergence.record),
-            keys.map_or(0, |keys| keys.record.generation),
-        ))
+        Ok(v1::Fleet {
+            head: read.head.map(|head| head.record),
+            divergence: read.divergence.map(|divergence| divergence.record),
+            key_set_divergence: read.key_set_divergence.map(|divergence| divergence.record),
+            key_set_generation: keys.map_or(0, |keys| keys.record.generation),
+            ..fleet(&read.record.record)
+        })
     }
 
     /// What a write to a fleet rests on.
@@ -102,8 +108,9 @@ impl Registry {
         // The head last: what is read before it is at most older, and the commit compares both.
         let record = self.read(&StateKey::Fleet(name).path()).await?.ok_or_else(unknown)?;
         let divergence = self.read(&StateKey::Divergence(name).path()).await?;
+        let key_set_divergence = self.read(&StateKey::KeySetDivergence(name).path()).await?;
         let head = self.read(&StateKey::Head(name).path()).await?;
-        Ok(FleetRead { record, head, divergence })
+        Ok(FleetRead { record, head, divergence, key_set_divergence })
     }
 
     /// The assignments of a fleet, the newest generation first.
@@ -132,31 +139,26 @@ impl Registry {
     }
 }
 
-fn fleet(
-    name: &str,
-    record: &store::FleetRecord,
-    head: Option<v1::Assignment>,
-    divergence: Option<v1::Divergence>,
-    key_set_generation: u64,
-) -> v1::Fleet {
+/// A fleet that has nothing yet.
+fn fleet(record: &store::FleetRecord) -> v1::Fleet {
     v1::Fleet {
-        name: name.to_owned(),
+        name: record.name.clone(),
         description: record.description.clone(),
         created_by: record.created_by.clone(),
         created_us: record.created_us,
-        head,
-        key_set_generation,
-        divergence,
+        ..v1::Fleet::default()
     }
 }
 
 /// Every fleet of the mirror, by name.
 pub(crate) fn list(state: &State) -> Vec<v1::Fleet> {
-    let one = |(name, known): (&std::sync::Arc<str>, &std::sync::Arc<FleetState>)| {
-        let head = known.head.as_ref().map(|head| head.assignment.clone());
-        let keys = known.key_set.as_ref().map_or(0, |keys| keys.record.generation);
-        fleet(name, &known.record, head, known.divergence.clone(), keys)
+    let one = |known: &std::sync::Arc<FleetState>| v1::Fleet {
+        head: known.head.as_ref().map(|head| head.assignment.clone()),
+        divergence: known.divergence.clone(),
+        key_set_divergence: known.key_set_divergence.clone(),
+        key_set_generation: known.key_set.as_ref().map_or(0, |keys| keys.record.generation),
+        ..fleet(&known.record)
     };
     // What was left of a fleet without its record is none.
-    state.fleets.iter().filter(|(_, fleet)| fleet.revisions.record.is_some()).map(one).collect()
+    state.fleets.values().filter(|fleet| fleet.revisions.record.is_some()).map(one).collect()
 }

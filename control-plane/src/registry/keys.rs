@@ -29,6 +29,7 @@ struct Asked<'a> {
     expected: u64,
     record: store::KeySetRecord,
     keys: usize,
+    is_recovery: bool,
 }
 
 impl Registry {
@@ -47,7 +48,7 @@ impl Registry {
         request: &v1::PutKeySetRequest,
     ) -> Result<v1::PutKeySetResponse, Refusal> {
         let result = self.try_put_key_set(By { actor, reason: &request.reason }, request).await;
-        self.count("key-set.put", &result, |response| response.is_unchanged);
+        self.count(action(request.is_recovery), &result, |response| response.is_unchanged);
         result
     }
 
@@ -72,20 +73,25 @@ impl Registry {
                 self.mirror.wait_for(known.modified).await;
                 return done_before(&asked, known);
             }
-            fits(&asked, stored.as_ref())?;
+            fits(&asked, stored.as_ref(), fleet.key_set_divergence.as_ref())?;
             let history = paths::key_set(asked.fleet, generation);
             let subject = format!("{} generation {generation}: {} keys", asked.fleet, asked.keys);
             let mut writes = vec![
                 put(key.clone(), &asked.record),
                 put(history.clone(), &asked.record),
-                change(by, "key-set.put", &subject, Timestamp::now()),
+                change(by, action(asked.is_recovery), &subject, Timestamp::now()),
             ];
+            let diverged = StateKey::KeySetDivergence(asked.fleet).path();
+            if fleet.key_set_divergence.is_some() {
+                writes.push(Write::Delete(diverged.clone()));
+            }
             if let Some(oldest) = generation.checked_sub(HISTORY) {
                 writes.push(Write::Delete(paths::key_set(asked.fleet, oldest)));
             }
             let preconditions = vec![
                 as_read(key.clone(), stored.as_ref()),
                 as_read(StateKey::Fleet(asked.fleet).path(), Some(&fleet.record)),
+                as_read(diverged, fleet.key_set_divergence.as_ref()),
                 Precondition::Absent(history),
             ];
             match self.write(Commit { preconditions, writes }).await? {
@@ -135,13 +141,39 @@ impl Registry {
             request_id,
         };
         let keys = statement.keys.len();
-        Ok(Asked { fleet: &request.fleet, expected: request.expected_generation, record, keys })
+        let (fleet, expected, is_recovery) =
+            (&request.fleet, request.expected_generation, request.is_recovery);
+        Ok(Asked { fleet, expected, record, keys, is_recovery })
     }
 }
 
-/// Whether the set follows the one that is stored.
-fn fits(asked: &Asked<'_>, stored: Option<&Stored<store::KeySetRecord>>) -> Result<(), Refusal> {
+fn action(is_recovery: bool) -> &'static str {
+    if is_recovery { "key-set.recover" } else { "key-set.put" }
+}
+
+/// Whether the set follows the one that is stored, and what gateways have shown.
+fn fits(
+    asked: &Asked<'_>,
+    stored: Option<&Stored<store::KeySetRecord>>,
+    divergence: Option<&Stored<v1::Divergence>>,
+) -> Result<(), Refusal> {
     let current = stored.map_or(0, |stored| stored.record.generation);
+    let seen = divergence.map_or(0, |divergence| divergence.record.seen_generation);
+    if divergence.is_some() != asked.is_recovery {
+        if asked.is_recovery {
+            let message = format!(
+                "the key set of `{}` has not diverged: there is nothing to recover from; change it instead",
+                asked.fleet
+            );
+            return Err(refused(Code::StatementInvalid, message));
+        }
+        let message = format!(
+            "a gateway has shown generation {seen} of the key set of `{}` and the store has {current}: it is not \
+             changed until `kt fleet recover {}`",
+            asked.fleet, asked.fleet
+        );
+        return Err(refused(Code::FleetDiverged, message));
+    }
     if asked.expected != current {
         let message = format!(
             "the key set of `{}` is generation {current}, not {}: read it again and make the next one from it",
@@ -149,10 +181,11 @@ fn fits(asked: &Asked<'_>, stored: Option<&Stored<store::KeySetRecord>>) -> Resu
         );
         return Err(refused(Code::GenerationConflict, message));
     }
-    // It may leave numbers out: after a restore gateways may have seen more than the store.
-    if asked.record.generation <= current {
+    // It may leave numbers out: who makes it may have seen more than this replica.
+    let highest = current.max(seen);
+    if asked.record.generation <= highest {
         let message = format!(
-            "the key set is of generation {}; the stored one is of {current}, and generations only grow",
+            "the key set is of generation {}; {highest} was there already, and generations only grow",
             asked.record.generation
         );
         return Err(refused(Code::StatementInvalid, message));

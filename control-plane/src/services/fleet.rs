@@ -14,8 +14,7 @@ impl FleetService for Services {
         request: Request<v1::CreateFleetRequest>,
     ) -> Result<Response<v1::CreateFleetResponse>, Status> {
         let actor = actor(&request)?;
-        let v1::CreateFleetRequest { name, description } = request.get_ref();
-        let fleet = self.registry.create_fleet(&actor, name, description).await?;
+        let fleet = self.registry.create_fleet(&actor, request.get_ref()).await?;
         Ok(Response::new(v1::CreateFleetResponse { fleet: Some(fleet) }))
     }
 

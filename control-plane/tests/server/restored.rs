@@ -20,11 +20,12 @@ struct Gateway {
     says: mpsc::Sender<v1::GatewayMessage>,
     hears: tonic::Streaming<v1::ServerMessage>,
     held: Option<v1::Held>,
+    keys: Option<v1::Held>,
 }
 
 impl Gateway {
     /// Connects, and says what it has; returns the epoch that it is told.
-    async fn connect(caller: &Caller, held: Option<v1::Held>) -> (Self, String) {
+    async fn connect(caller: &Caller, held: Option<v1::Held>, keys: Option<v1::Held>) -> (Self, String) {
         let (says, said) = mpsc::channel(8);
         let hello = v1::Hello {
             fleet: "default".to_owned(),
@@ -35,12 +36,13 @@ impl Gateway {
             features: kt_policy::features::supported().to_vec(),
             max_pack_bytes: 4 << 20,
             assignment: held.clone(),
+            key_set: keys.clone(),
             ..v1::Hello::default()
         };
         says.send(v1::GatewayMessage { message: Some(Said::Hello(hello)) }).await.unwrap();
         let mut client = DeliveryServiceClient::new(caller.service());
         let hears = client.subscribe(ReceiverStream::new(said)).await.unwrap().into_inner();
-        let mut gateway = Self { says, hears, held };
+        let mut gateway = Self { says, hears, held, keys };
         let Some(Heard::Welcome(welcome)) = gateway.hear().await else { panic!("no welcome") };
         (gateway, welcome.store_epoch)
     }
@@ -80,6 +82,30 @@ impl Gateway {
         statement.generation
     }
 
+    /// Takes the next key set, which must be newer; returns the ids of its keys.
+    async fn take_keys(&mut self) -> Vec<String> {
+        let Some(Heard::AssignKeys(assign)) = self.hear().await else { panic!("no key set") };
+        let sealed = assign.key_set.unwrap();
+        let statement: v1::KeySetStatement = signed::read(&sealed).unwrap();
+        let before = self.keys.as_ref().map_or(0, |held| held.generation);
+        assert!(statement.generation > before, "{} after {before}", statement.generation);
+        let digest = signed::digest(&sealed).0.to_vec();
+        self.keys = Some(v1::Held {
+            generation: statement.generation,
+            digest: digest.clone(),
+            source: v1::held::Source::Live.into(),
+        });
+        let applied = v1::Applied {
+            document: v1::Document::KeySet.into(),
+            nonce: assign.nonce,
+            generation: statement.generation,
+            digest,
+            applied_us: 1,
+        };
+        self.says.send(v1::GatewayMessage { message: Some(Said::Applied(applied)) }).await.unwrap();
+        statement.keys.into_iter().map(|key| key.id).collect()
+    }
+
     /// Says that it lives, for a while, and hears no assignment meanwhile.
     async fn keeps_what_it_has(&mut self, how_long: Duration) {
         let heard = tokio::time::timeout(how_long, self.hear()).await;
@@ -96,7 +122,7 @@ async fn restored_store_recovers_without_going_back() {
     let (old, new) = (ann.upload("1.0.0").await, ann.upload("1.1.0").await);
     ann.publish(0, &old).await.unwrap();
     let backup = store.revision();
-    let (mut gateway, epoch) = Gateway::connect(&edge, None).await;
+    let (mut gateway, epoch) = Gateway::connect(&edge, None, None).await;
     assert_eq!(gateway.take().await, 1);
     for generation in 1..3 {
         ann.publish(generation, &new).await.unwrap();
@@ -115,7 +141,7 @@ async fn restored_store_recovers_without_going_back() {
     tokio::time::timeout(LONG, gone_back).await.unwrap();
     let (mut gateway, restored) = tokio::time::timeout(LONG, async {
         loop {
-            let (gateway, restored) = Gateway::connect(&edge, held.clone()).await;
+            let (gateway, restored) = Gateway::connect(&edge, held.clone(), None).await;
             if restored != epoch {
                 break (gateway, restored);
             }
@@ -158,6 +184,80 @@ async fn restored_store_recovers_without_going_back() {
     assert_eq!(gateway.take().await, 4);
     ann.publish(4, &old).await.unwrap();
     assert_eq!(gateway.take().await, 5);
+    drop(gateway);
+    plane.stop().await;
+}
+
+fn put_keys(expected: u64, generation: u64, ids: &[&str]) -> v1::PutKeySetRequest {
+    let key = |id: &&str| v1::GatewayKey {
+        id: (*id).to_owned(),
+        sha256: kt_audit::Digest::of(id.as_bytes()).0.to_vec(),
+        ..v1::GatewayKey::default()
+    };
+    let keys = ids.iter().map(key).collect();
+    let statement = v1::KeySetStatement { fleet: "default".to_owned(), generation, keys, expires_us: 0 };
+    v1::PutKeySetRequest {
+        fleet: "default".to_owned(),
+        expected_generation: expected,
+        key_set: Some(signed::seal(&statement, &[])),
+        ..v1::PutKeySetRequest::default()
+    }
+}
+
+/// What was revoked since the backup is in the restored set again, and the gateway keeps the newer set. Counted on from
+/// the backup, revocations would not reach the gateway until the counter had passed; they are refused by name instead.
+#[tokio::test]
+async fn keys_are_revoked_again_after_a_restore() {
+    let store = Arc::new(Scripted::new());
+    let plane = Plane::over(store.clone()).await;
+    let ann = plane.caller(Some(&plane.first().token("ann", &[Role::Admin], "").await));
+    let edge = plane.caller(Some(&ann.token("edge", &[Role::Gateway], "default").await));
+    let put = async |request: v1::PutKeySetRequest| ann.keys().put_key_set(request).await;
+    put(put_keys(0, 1, &["lost", "kept"])).await.unwrap();
+    let backup = store.revision();
+    let (mut gateway, epoch) = Gateway::connect(&edge, None, None).await;
+    assert_eq!(gateway.take_keys().await, ["lost", "kept"]);
+    put(put_keys(1, 2, &["lost", "kept", "more"])).await.unwrap();
+    assert_eq!(gateway.take_keys().await, ["lost", "kept", "more"]);
+    put(put_keys(2, 3, &["kept", "more"])).await.unwrap();
+    assert_eq!(gateway.take_keys().await, ["kept", "more"]);
+
+    store.go_back(backup, true);
+    let held = gateway.keys.clone();
+    drop(gateway);
+    let mut gateway = tokio::time::timeout(LONG, async {
+        loop {
+            let (gateway, restored) = Gateway::connect(&edge, None, held.clone()).await;
+            if restored != epoch {
+                break gateway;
+            }
+        }
+    })
+    .await
+    .unwrap();
+    gateway.keeps_what_it_has(Duration::from_millis(300)).await;
+    let fleet = async || {
+        let request = v1::GetFleetRequest { name: "default".to_owned() };
+        ann.fleets().get_fleet(request).await.unwrap().into_inner().fleet.unwrap()
+    };
+    let diverged = async {
+        loop {
+            if let Some(divergence) = fleet().await.key_set_divergence {
+                break divergence;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(tokio::time::timeout(LONG, diverged).await.unwrap().seen_generation, 3);
+    assert_eq!(code(put(put_keys(1, 2, &["kept"])).await), "fleet_diverged");
+    assert!(plane.get("/readyz").await.1.contains("kt fleet recover default"));
+
+    // `kt fleet recover` lifts what the store has; then keys are revoked as ever.
+    put(v1::PutKeySetRequest { is_recovery: true, ..put_keys(1, 4, &["lost", "kept"]) }).await.unwrap();
+    assert_eq!(gateway.take_keys().await, ["lost", "kept"]);
+    put(put_keys(4, 5, &["kept"])).await.unwrap();
+    assert_eq!(gateway.take_keys().await, ["kept"]);
+    assert_eq!(fleet().await.key_set_divergence, None);
     drop(gateway);
     plane.stop().await;
 }

@@ -73,6 +73,79 @@ async fn callers_are_served_over_tls_and_by_certificate_where_that_is_asked_for(
     plane.stop().await;
 }
 
+/// The folder of a secret as Kubernetes mounts it: files are links through `..data`, which is swapped.
+struct Secret(std::path::PathBuf);
+
+impl Secret {
+    fn swap(&self, number: u32, cert: &str, key: &str) {
+        let folder = self.0.join(format!("..{number}"));
+        fs::create_dir(&folder).unwrap();
+        write(&folder, "tls.crt", cert);
+        write(&folder, "tls.key", key);
+        std::os::unix::fs::symlink(format!("..{number}"), self.0.join("..next")).unwrap();
+        fs::rename(self.0.join("..next"), self.0.join("..data")).unwrap();
+    }
+}
+
+/// Whether a new connection that trusts `authority` is served.
+async fn is_served(plane: &Plane, authority: &Authority) -> bool {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(authority.pem()))
+        .domain_name("localhost");
+    let endpoint = Endpoint::from_shared(format!("https://{}", plane.grpc)).unwrap().tls_config(tls).unwrap();
+    endpoint.connect().await.is_ok()
+}
+
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let waited = async {
+        while !condition().await {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(crate::plane::LONG, waited).await.is_ok(), "{what}");
+}
+
+#[tokio::test]
+async fn renewed_certificates_are_taken_without_a_restart_and_half_written_ones_are_not() {
+    let (first, second, third) = (Authority::new(), Authority::new(), Authority::new());
+    let folder = tempfile::tempdir().unwrap();
+    let secret = Secret(folder.path().join("secret"));
+    fs::create_dir(&secret.0).unwrap();
+    let (cert, key) = first.issue("localhost");
+    secret.swap(1, &cert, &key);
+    for name in ["tls.crt", "tls.key"] {
+        std::os::unix::fs::symlink(format!("..data/{name}"), secret.0.join(name)).unwrap();
+    }
+    let mut settings = settings(folder.path());
+    settings.tls_reload = std::time::Duration::from_millis(20);
+    settings.tls =
+        Some(TlsSettings { cert: secret.0.join("tls.crt"), key: secret.0.join("tls.key"), client_ca: None });
+    let plane = Plane::with(settings, folder).await;
+    assert!(is_served(&plane, &first).await && !is_served(&plane, &second).await);
+
+    let (cert, key) = second.issue("localhost");
+    secret.swap(2, &cert, &key);
+    until("the second one is taken", || is_served(&plane, &second)).await;
+    assert!(!is_served(&plane, &first).await);
+
+    // Half a certificate, a key that is of another one, nothing at all: what is in force stays, and it is said.
+    let (cert, key) = third.issue("localhost");
+    for (number, bad_cert, bad_key) in
+        [(3, &cert[..cert.len() / 2], &*key), (4, &*cert, &*second.issue("localhost").1), (5, "", "")]
+    {
+        secret.swap(number, bad_cert, bad_key);
+        until("it is said", async || plane.get("/readyz").await.1.contains("tls: can't use")).await;
+        assert!(is_served(&plane, &second).await, "{number}");
+        assert!(!is_served(&plane, &third).await, "{number}");
+    }
+    secret.swap(6, &cert, &key);
+    until("the third one is taken", || is_served(&plane, &third)).await;
+    let metrics = plane.get("/metrics").await.1;
+    assert!(metrics.contains(r#"tls_reloads_total{result="accepted"} 2"#), "{metrics}");
+    assert!(plane.get("/readyz").await.1.contains(r#""status":"ok""#));
+    plane.stop().await;
+}
+
 #[tokio::test]
 async fn certificates_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();

@@ -273,7 +273,11 @@ impl Link {
                 tracing::debug!(replica = welcome.replica, store = welcome.store_epoch, "Welcome.");
                 return Ok(());
             }
-            In::Heartbeat(_) | In::Refused(_) => return Ok(()),
+            In::Heartbeat(beat) => {
+                self.compare(&beat);
+                return Ok(());
+            }
+            In::Refused(_) => return Ok(()),
             In::Drain(drain) => {
                 tracing::info!(
                     within_ms = drain.within_ms,
@@ -304,6 +308,25 @@ impl Link {
         let to = if is_key_set { &self.ends.keys } else { &self.ends.packs };
         to.send_replace(Some(offer));
         Ok(())
+    }
+
+    /// Whether the server has the same documents under the same generations.
+    fn compare(&self, beat: &v1::ServerHeartbeat) {
+        let held = |document| self.status.in_force(document).load().as_deref().map(|in_force| in_force.held);
+        let documents = [v1::Document::Assignment, v1::Document::KeySet];
+        let conflicts = Session::conflicts(beat, held(documents[0]), held(documents[1]));
+        for (document, generation) in documents.into_iter().zip(conflicts) {
+            if self.status.set_conflict(document, generation) {
+                let name = super::name(document);
+                self.shared.metrics.rejection(name, v1::Stage::Signature.word());
+                tracing::error!(
+                    document = name,
+                    generation,
+                    code = "generation_conflict",
+                    "Control plane has another document of the generation that is in force; it stays."
+                );
+            }
+        }
     }
 
     /// Takes note of an answer, and makes it into a message.

@@ -13,6 +13,8 @@ use std::time::Duration;
 use kt_proto::{refusal::Code, v1};
 use tokio::time::Instant;
 
+use super::Held;
+
 /// The bound of the first wait.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// The bound of the longest wait.
@@ -263,6 +265,24 @@ impl Session {
             _ => &mut self.known.assignment,
         };
         *known = generation.max(*known);
+    }
+
+    /// The documents of the server's heartbeat that have the generation of a held one and another digest: a forged or
+    /// restored store, and an alarm.
+    pub(crate) fn conflicts(
+        beat: &v1::ServerHeartbeat,
+        assignment: Option<Held>,
+        key_set: Option<Held>,
+    ) -> [Option<u64>; 2] {
+        let one = |generation: u64, digest: &[u8], held: Option<Held>| {
+            let is_other =
+                |held: &Held| held.generation == generation && !digest.is_empty() && *digest != held.digest.0;
+            held.filter(is_other).map(|held| held.generation)
+        };
+        [
+            one(beat.assignment_generation, &beat.assignment_digest, assignment),
+            one(beat.key_set_generation, &beat.key_set_digest, key_set),
+        ]
     }
 
     /// There is no connection any more. Returns whether this is worth a word: the same is not said again and again.

@@ -79,6 +79,9 @@ pub(crate) struct ControlStatus {
     is_connected: AtomicBool,
     pub(crate) assignment: ArcSwapOption<InForce>,
     pub(crate) key_set: ArcSwapOption<InForce>,
+    /// The generation of which the control plane has another document: assignment and key set.
+    assignment_conflict: ArcSwapOption<u64>,
+    key_set_conflict: ArcSwapOption<u64>,
     /// Why there is no connection.
     pub(crate) link_fault: ArcSwapOption<String>,
     /// What could not be kept on disk, or was bad there: assignment and key set.
@@ -98,6 +101,8 @@ impl ControlStatus {
             is_connected: AtomicBool::new(false),
             assignment: ArcSwapOption::empty(),
             key_set: ArcSwapOption::empty(),
+            assignment_conflict: ArcSwapOption::empty(),
+            key_set_conflict: ArcSwapOption::empty(),
             link_fault: ArcSwapOption::empty(),
             assignment_disk_fault: ArcSwapOption::empty(),
             key_set_disk_fault: ArcSwapOption::empty(),
@@ -174,6 +179,20 @@ impl ControlStatus {
             .filter_map(ArcSwapOption::load_full)
     }
 
+    const fn conflict(&self, document: v1::Document) -> &ArcSwapOption<u64> {
+        match document {
+            v1::Document::KeySet => &self.key_set_conflict,
+            v1::Document::Assignment | v1::Document::Unspecified => &self.assignment_conflict,
+        }
+    }
+
+    /// The control plane has another document of this generation than the one in force, or none any more. True when
+    /// that is news, and bad.
+    pub(crate) fn set_conflict(&self, document: v1::Document, generation: Option<u64>) -> bool {
+        let before = self.conflict(document).swap(generation.map(Arc::new));
+        generation.is_some() && before.as_deref() != generation.as_ref()
+    }
+
     /// Why the gateway serves with less than it should, as far as the control plane is concerned.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
@@ -186,6 +205,15 @@ impl ControlStatus {
             match &*self.link_fault.load() {
                 Some(fault) => reasons.push(format!("control plane: {since}: {fault}")),
                 None => reasons.push(format!("control plane: {since}")),
+            }
+        }
+        for document in [v1::Document::Assignment, v1::Document::KeySet] {
+            if let Some(generation) = &*self.conflict(document).load() {
+                let name = super::name(document);
+                reasons.push(format!(
+                    "control plane: has another {name} of generation {generation} than the one in force here: \
+                     `kt fleet recover`"
+                ));
             }
         }
         if self.is_too_old() {

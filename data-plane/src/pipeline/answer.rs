@@ -19,11 +19,13 @@ use crate::{
     active::Active,
     error::{GatewayError, PolicyRefusal, UpstreamFault},
     settings,
-    sse::{Frames, with_data},
+    sse::{Frames, with_data, without_texts},
 };
 
-/// Larger pieces are judged on the blocking pool.
+/// Larger answers are judged on the blocking pool.
 const INLINE_BYTES: usize = 32 * 1024;
+/// The same of what comes at once in a stream, whose texts are read many times over.
+const INLINE_PIECE: usize = 8 * 1024;
 
 /// What the policies need to know of the request.
 #[derive(Debug, Clone)]
@@ -116,6 +118,16 @@ fn judge_whole(about: &About, bytes: &Bytes) -> Result<Judged, GatewayError> {
     Ok((body, answered.report))
 }
 
+/// What comes behind the bytes of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    More,
+    /// Nothing: the answer has come to its end.
+    Nothing,
+    /// Nothing: the upstream broke off, perhaps inside of an event.
+    Broken,
+}
+
 /// Why a stream is ended, with what may still leave before.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -128,6 +140,7 @@ pub(super) struct Ended {
 pub(super) struct StreamJudge {
     about: About,
     frames: Frames,
+    is_first: bool,
     stream: AnswerStream<Bytes>,
     is_refused: bool,
     took: Duration,
@@ -141,21 +154,28 @@ impl StreamJudge {
         let settings = StreamSettings { held_bytes: limits.answer_bytes };
         let stream = AnswerStream::new(&about.active.pack, about.endpoint, settings);
         let frames = Frames::new(limits.event_bytes);
-        Some(Box::new(Self { about, frames, stream, is_refused: false, took: Duration::ZERO }))
+        Some(Box::new(Self {
+            about,
+            frames,
+            is_first: true,
+            stream,
+            is_refused: false,
+            took: Duration::ZERO,
+        }))
     }
 
-    /// Takes the next bytes, and all that is left where `is_last`; gives what may leave.
+    /// Takes the next bytes, and all that is left where nothing comes behind; gives what may leave.
     pub(super) async fn pass(
         mut self: Box<Self>,
         data: Bytes,
-        is_last: bool,
+        behind: Behind,
     ) -> Result<(Box<Self>, Result<Bytes, Ended>), GatewayError> {
-        if data.len().max(self.stream.held_bytes()) <= INLINE_BYTES {
-            let passed = self.judge(&data, is_last);
+        if data.len() <= INLINE_PIECE && self.stream.unsettled_bytes() <= INLINE_BYTES {
+            let passed = self.judge(&data, behind);
             return Ok((self, passed));
         }
         let judging = tokio::task::spawn_blocking(move || {
-            let passed = self.judge(&data, is_last);
+            let passed = self.judge(&data, behind);
             (self, passed)
         });
         judging.await.map_err(|_| GatewayError::Internal { stage: "answer" })
@@ -166,10 +186,10 @@ impl StreamJudge {
         (self.stream.report(&self.about.active.pack, self.is_refused), self.took)
     }
 
-    fn judge(&mut self, data: &[u8], is_last: bool) -> Result<Bytes, Ended> {
+    fn judge(&mut self, data: &[u8], behind: Behind) -> Result<Bytes, Ended> {
         let started = Instant::now();
-        let result = self.take(data, is_last);
         let mut out = Vec::new();
+        let result = self.take(data, behind, &mut out);
         while let Some(released) = self.stream.pop() {
             match released.data {
                 None => out.extend_from_slice(&released.frame),
@@ -187,34 +207,44 @@ impl StreamJudge {
         }
     }
 
-    fn take(&mut self, data: &[u8], is_last: bool) -> Result<(), GatewayError> {
-        let Self { about, frames, stream, .. } = self;
+    /// `out`: what no text waits for.
+    fn take(&mut self, data: &[u8], behind: Behind, out: &mut Vec<u8>) -> Result<(), GatewayError> {
+        let Self { about, frames, is_first, stream, .. } = self;
         let pack = &about.active.pack;
         let too_large = |_| GatewayError::from(UpstreamFault::TooLarge);
         about.with(|context, work| {
-            let mut stopped = None;
             let mut push = |frame: Bytes, data: Option<&[u8]>| {
-                let pushed = match data.map(std::str::from_utf8).transpose() {
-                    Ok(data) => stream.push(frame, data, pack, context, work).map_err(ended),
-                    Err(_) => Err(UpstreamFault::NotInspectable.into()),
-                };
-                match pushed {
-                    Ok(()) => ControlFlow::Continue(()),
-                    Err(error) => {
-                        stopped = Some(error);
-                        ControlFlow::Break(())
+                let frame = without_texts(frame, std::mem::take(is_first));
+                let Some(data) = data else {
+                    if frame.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+                        // What is left of the end of the event before.
+                        stream.push_blank(frame);
+                    } else {
+                        // Signs of life are not held back.
+                        out.extend_from_slice(&frame);
                     }
-                }
+                    return Ok(());
+                };
+                let data = std::str::from_utf8(data).map_err(|_| UpstreamFault::NotInspectable)?;
+                stream.push(frame, data, pack, context, work).map_err(ended)
             };
-            frames.push(data, &mut push).map_err(too_large)?;
-            if is_last && let Some((frame, data)) = frames.rest().map_err(too_large)? {
-                let _ = push(frame, data.as_deref());
+            let mut pushed = Ok(());
+            let cut = frames.push(data, |frame, data| {
+                pushed = push(frame, data);
+                if pushed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+            cut.map_err(too_large)?;
+            pushed?;
+            if behind == Behind::Nothing
+                && let Some((frame, data)) = frames.rest().map_err(too_large)?
+            {
+                match push(frame, data.as_deref()) {
+                    // It was cut; what that means for the answer is not for the policies to say.
+                    Err(GatewayError::UpstreamFailed(UpstreamFault::NotInspectable)) => {}
+                    pushed => pushed?,
+                }
             }
-            match stopped {
-                Some(error) => Err(error),
-                None if is_last => stream.end(pack, context, work).map_err(ended),
-                None => Ok(()),
-            }
+            if behind == Behind::More { Ok(()) } else { stream.end(pack, context, work).map_err(ended) }
         })
     }
 }

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use super::{
     Closing, Exchange,
-    answer::{Ended, StreamJudge},
+    answer::{Behind, Ended, StreamJudge},
     bound::OutputBound,
 };
 use crate::{
     error::{GatewayError, UpstreamFault},
     respond::{self, Body, BodyError},
-    sse::{Meter, Splitter},
+    sse::{Meter, Splitter, is_ended},
 };
 
 /// A line that every reader of events passes over (WHATWG HTML, 9.2.6). It ends no event: one `event:` line may stand
@@ -56,16 +56,11 @@ struct Relay {
     idle: Duration,
     heartbeat: Option<Duration>,
     /// Since when the upstream is waited for.
-    waiting: Option<Waiting>,
+    waiting: Option<Instant>,
+    /// When the client was last given something.
+    told: Instant,
     is_judged: bool,
     phase: Phase,
-}
-
-#[derive(Clone, Copy)]
-struct Waiting {
-    since: Instant,
-    /// When the client was last told.
-    told: Instant,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -127,6 +122,7 @@ pub(super) fn body(
         idle,
         heartbeat,
         waiting: None,
+        told: Instant::now(),
         is_judged,
         phase: Phase::Relaying,
     };
@@ -145,7 +141,10 @@ impl Relay {
         loop {
             let step = match self.step().await {
                 Step::Data(data) => self.judged(data, Step::Data).await,
-                Step::Bounded(data) => self.judged(data, Step::Bounded).await,
+                Step::Bounded(data) => {
+                    let data = self.at_bound(data);
+                    self.judged(data, Step::Bounded).await
+                }
                 Step::End if self.judge.is_some() => self.judged(Bytes::new(), Step::Rest).await,
                 Step::Failed(fault) if self.judge.is_some() => {
                     self.judged(Bytes::new(), |rest| Step::FailedBehind(rest, fault)).await
@@ -157,6 +156,7 @@ impl Relay {
                 // All of it is held back.
                 Step::Data(data) if data.is_empty() => continue,
                 Step::Data(data) => {
+                    self.told = Instant::now();
                     let state = self.exchange.state_mut();
                     state.bytes_out += data.len() as u64;
                     // As far as it is known: the client may go away at any time.
@@ -184,8 +184,12 @@ impl Relay {
     async fn judged(&mut self, data: Bytes, then: impl FnOnce(Bytes) -> Step) -> Step {
         let Some(judge) = self.judge.take() else { return then(data) };
         let step = then(data.clone());
-        let is_last = self.meter.is_done() || !matches!(step, Step::Data(_));
-        match judge.pass(data, is_last).await {
+        let behind = match step {
+            Step::FailedBehind(..) => Behind::Broken,
+            Step::Data(_) if !self.meter.is_done() => Behind::More,
+            _ => Behind::Nothing,
+        };
+        match judge.pass(data, behind).await {
             Ok((judge, passed)) => {
                 self.judge = Some(judge);
                 match passed {
@@ -253,14 +257,14 @@ impl Relay {
     /// Waits for a chunk, and takes those that are there behind it. `false`: the upstream is silent, and the client is
     /// to be told that it is waited for.
     async fn gather(&mut self) -> bool {
-        let now = Instant::now();
-        let waiting = self.waiting.take().unwrap_or(Waiting { since: now, told: now });
-        let gives_up = waiting.since + self.idle;
+        let since = self.waiting.take().unwrap_or_else(Instant::now);
+        let gives_up = since + self.idle;
         let heartbeat = self.heartbeat.filter(|_| self.is_judged || self.splitter.is_between_events());
-        let until = heartbeat.map_or(gives_up, |after| gives_up.min(waiting.told + after));
+        let until = heartbeat.map_or(gives_up, |after| gives_up.min(self.told + after));
         let first = match tokio::time::timeout_at(until, chunk(&mut self.upstream)).await {
             Err(_) if until < gives_up => {
-                self.waiting = Some(Waiting { told: Instant::now(), ..waiting });
+                self.waiting = Some(since);
+                self.told = Instant::now();
                 return false;
             }
             Err(_) => Err(UpstreamFault::IdleTimeout),
@@ -286,7 +290,7 @@ impl Relay {
 
     /// Records the end, then lets go of the last bytes.
     async fn complete(mut self: Box<Self>, last: Bytes) -> Option<Given> {
-        self.note();
+        self.note(&last);
         let closing = if self.meter.has_failed() {
             let error = GatewayError::from(UpstreamFault::StreamError);
             Closing::refused(&error, http::StatusCode::OK)
@@ -302,15 +306,19 @@ impl Relay {
         if last.is_empty() { None } else { Some((Ok(Frame::data(last)), self)) }
     }
 
-    /// Ends an answer whose output has come to its bound, as the model would have ended it; the upstream is let go.
-    async fn end_at_bound(mut self: Box<Self>, data: Bytes) -> Option<Given> {
-        let bound = self.bound.take()?;
+    /// What is left of an answer whose output has come to its bound, and its end as the model would have written it.
+    fn at_bound(&mut self, data: Bytes) -> Bytes {
+        let Some(bound) = self.bound.take() else { return data };
         let (last, usage) = bound.end(data, self.meter.usage());
-        self.note();
+        self.meter.tell(usage);
+        last
+    }
+
+    /// Ends an answer whose output has come to its bound; the upstream is let go.
+    async fn end_at_bound(mut self: Box<Self>, last: Bytes) -> Option<Given> {
+        self.note(&last);
         self.upstream = reqwest::Body::from(Bytes::new());
-        let state = self.exchange.state_mut();
-        state.usage = usage;
-        if let Some(counted) = &mut state.counted_bound {
+        if let Some(counted) = &mut self.exchange.state_mut().counted_bound {
             counted.reached = true;
         }
         if let Err(error) = self.exchange.close(Closing::completed(200)).await {
@@ -322,7 +330,7 @@ impl Relay {
 
     /// The upstream itself has said that it failed; its event has passed, or is in `rest`.
     async fn end_failed(mut self: Box<Self>, rest: Bytes) -> Option<Given> {
-        self.note();
+        self.note(&rest);
         let error = GatewayError::from(UpstreamFault::StreamError);
         // What could not be recorded cannot be unsaid either.
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
@@ -331,14 +339,16 @@ impl Relay {
     }
 
     async fn fail(mut self: Box<Self>, before: Bytes, error: GatewayError) -> Option<Given> {
-        self.note();
+        self.note(&before);
         let _ = self.exchange.close(Closing::refused(&error, http::StatusCode::OK)).await;
         Some(self.error_event(&before, &error))
     }
 
-    /// Takes over into the record what the stream has come to.
-    fn note(&mut self) {
-        self.exchange.state_mut().usage = self.meter.usage();
+    /// Takes over into the record what the stream has come to; `last` is still to leave.
+    fn note(&mut self, last: &[u8]) {
+        let state = self.exchange.state_mut();
+        state.bytes_out += last.len() as u64;
+        state.usage = self.meter.usage();
         if let Some(judge) = self.judge.take() {
             let (report, took) = judge.report();
             self.exchange.has_judged_answer(took);
@@ -352,8 +362,9 @@ impl Relay {
         self.phase = Phase::Over;
         let mut event = Vec::with_capacity(256 + before.len());
         event.extend_from_slice(before);
-        // Where the policies read along, only whole events have left.
-        if self.splitter.is_inside_event() && !self.is_judged {
+        // Where the policies read along, only whole events have left, the last of an upstream's perhaps without its end.
+        let is_inside = if self.is_judged { !is_ended(before) } else { self.splitter.is_inside_event() };
+        if is_inside {
             event.extend_from_slice(b"\n\n");
         }
         event.extend_from_slice(b"data: ");
@@ -367,7 +378,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         // The client went away: its record says what had been seen until then.
         if self.phase == Phase::Relaying {
-            self.note();
+            self.note(&[]);
         }
     }
 }

@@ -88,33 +88,3 @@ impl Frames {
         Ok(())
     }
 }
-
-/// The event with other data: its other lines stay as they came.
-pub(crate) fn with_data(frame: &[u8], data: &str, out: &mut Vec<u8>) {
-    let mut rest = frame;
-    let mut is_given = false;
-    while !rest.is_empty() {
-        let text = memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len());
-        let (line, behind) = rest.split_at_checked(text).unwrap_or((rest, &[]));
-        let end = match behind {
-            [b'\r', b'\n', ..] => 2,
-            [] => 0,
-            _ => 1,
-        };
-        let (end, behind) = behind.split_at_checked(end).unwrap_or((behind, &[]));
-        rest = behind;
-        let name = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-        let is_data =
-            name.strip_prefix(b"data").is_some_and(|value| value.is_empty() || value.starts_with(b":"));
-        if !is_data {
-            out.extend_from_slice(line);
-            out.extend_from_slice(end);
-        } else if !std::mem::replace(&mut is_given, true) {
-            for line in data.split('\n') {
-                out.extend_from_slice(b"data: ");
-                out.extend_from_slice(line.as_bytes());
-                out.extend_from_slice(if end.is_empty() { b"\n" } else { end });
-            }
-        }
-    }
-}

@@ -87,6 +87,11 @@ impl Meter {
         }
     }
 
+    /// Takes over the usage that the gateway itself tells the client.
+    pub(crate) const fn tell(&mut self, usage: Usage) {
+        self.usage = usage;
+    }
+
     /// Nothing more is to come: `[DONE]`, or the closing event of the responses API.
     pub(crate) const fn is_done(&self) -> bool {
         self.done

@@ -5,10 +5,12 @@
 //! cut anywhere: inside a character, between CR and LF, one byte at a time.
 
 mod frames;
+mod lines;
 mod meter;
 mod splitter;
 
-pub(crate) use frames::{Frames, with_data};
+pub(crate) use frames::Frames;
+pub(crate) use lines::{is_ended, with_data, without_texts};
 pub(crate) use meter::Meter;
 pub use splitter::{EventTooLarge, Splitter};
 

@@ -64,6 +64,52 @@ fn an_endless_event_is_refused() {
     assert!(results.contains(&Err(EventTooLarge)));
 }
 
+fn passed_on(frame: &str, is_first: bool) -> String {
+    String::from_utf8(without_texts(bytes::Bytes::copy_from_slice(frame.as_bytes()), is_first).to_vec())
+        .unwrap()
+}
+
+#[test]
+fn of_the_other_lines_of_an_event_only_names_and_numbers_are_passed_on() {
+    for kept in [
+        "data: {\"a\":1}\n\n",
+        "event: response.output_text.delta\r\ndata: x\r\n\r\n",
+        "id: 7\nretry: 3000\nevent: message\ndata:x\n\n",
+        ":\n\n",
+        "data\n\n",
+        "event\rdata: x\r\r",
+    ] {
+        assert_eq!(passed_on(kept, false), kept);
+    }
+    for (frame, left) in [
+        (": write to jane.roe@example.com\n\n", ":\n\n"),
+        (": a\r\n: b\r\ndata: x\r\n\r\n", ":\r\n:\r\ndata: x\r\n\r\n"),
+        ("event: Jane Roe\ndata: x\n\n", "data: x\n\n"),
+        ("id: dapi0a1b2c3d4e5f\ndata: x\n\n", "data: x\n\n"),
+        ("id: 4111111111111111\ndata: x\n\n", "data: x\n\n"),
+        ("note: jane\ndatax: jane\njane\ndata: x\n\n", "data: x\n\n"),
+        ("\u{feff}data: jane\ndata: x\n\n", "data: x\n\n"),
+    ] {
+        assert_eq!(passed_on(frame, false), left, "{frame:?}");
+    }
+    assert_eq!(passed_on("\u{feff}data: x\n\n", true), "\u{feff}data: x\n\n");
+}
+
+#[test]
+fn an_event_has_ended_where_an_empty_line_follows_it() {
+    for (bytes, expected) in [
+        ("", true),
+        ("data: x\n\n", true),
+        ("data: x\r\n\r\n", true),
+        ("data: x\r\r", true),
+        ("data: x", false),
+        ("data: x\n", false),
+        ("data: x\r\n", false),
+    ] {
+        assert_eq!(is_ended(bytes.as_bytes()), expected, "{bytes:?}");
+    }
+}
+
 fn meter_of(events: &[&str]) -> Meter {
     let mut meter = Meter::default();
     for event in events {
@@ -140,6 +186,23 @@ proptest! {
             rest = behind;
         }
         prop_assert_eq!(whole, events_of(&pieces));
+    }
+
+    /// However an event is written, its data is what is given, and a text is nowhere else.
+    #[test]
+    fn data_is_replaced_and_nothing_else_is_added(
+        lines in prop::collection::vec("(data: ?[a-z]{0,4}|: ?secret|id: ?[0-9s]{0,9}|event: ?[a-z.S]{0,9}|secret|data)", 0..6),
+        end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        data in "[a-z\n]{0,12}",
+    ) {
+        let frame: String = lines.iter().map(|line| format!("{line}{end}")).collect::<String>() + end;
+        let clean = passed_on(&frame, false);
+        prop_assert!(!clean.contains("secret"), "{}", clean);
+        prop_assert_eq!(events_of(&[clean.as_bytes()]), events_of(&[frame.as_bytes()]));
+        let mut out = Vec::new();
+        with_data(clean.as_bytes(), &data, &mut out);
+        let expected = if events_of(&[clean.as_bytes()]).is_empty() { vec![] } else { vec![data] };
+        prop_assert_eq!(events_of(&[&out]), expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! base64 of sound and images.
 //!
 //! In an event, a text that continues what earlier events began names its [`Channel`]: the place of the text in the whole
-//! answer. Everything else in an event is a text by itself.
+//! answer. Whatever stands in a `delta` is one, known or not. Everything else in an event is a text by itself.
 
 mod responses;
 #[cfg(test)]
@@ -49,17 +49,44 @@ pub(crate) struct Streamed {
     pub(crate) field: usize,
     /// Which text.
     pub(crate) channel: Channel,
+    /// It is a token of the log probabilities.
+    pub(crate) is_probability: bool,
+}
+
+/// A piece of a text that goes on.
+pub(crate) struct Taken<'b> {
+    pub(crate) node: NodeId,
+    pub(crate) text: Cow<'b, str>,
+    pub(crate) channel: Channel,
+    pub(crate) is_probability: bool,
 }
 
 /// A text that comes in pieces.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Channel {
-    /// Where it stands in the whole answer, as a JSON Pointer (`/choices/0/message/content`).
+    /// Where it stands in the whole answer, as a JSON Pointer (`/choices/0/message/content`). Keys that the protocol does
+    /// not know are told apart but not spelled.
     pub(crate) pointer: String,
     /// What ends with it: the index of the choice, or of the item of a response.
     pub(crate) group: u64,
     /// What it is.
     pub(crate) kind: FieldKind,
+    /// A `message` beside the `delta`s: the same places once more.
+    pub(crate) is_twin: bool,
+}
+
+/// The pointer of a channel as records have it: keys that may be texts are not told apart.
+pub(crate) fn recorded(pointer: &str) -> String {
+    let mut recorded = String::with_capacity(pointer.len());
+    for step in pointer.split('/').skip(1) {
+        recorded.push('/');
+        if step.starts_with(walk::UNSPELLED) {
+            recorded.push(walk::UNSPELLED);
+        } else {
+            recorded.push_str(step);
+        }
+    }
+    recorded
 }
 
 /// Which texts an event ends.
@@ -84,14 +111,14 @@ impl<'b> Answer<'b> {
     /// Reads an answer. Leniently: it is the client's reader that must understand it, and nothing may hide from this one.
     ///
     /// # Errors
-    /// When it is not one JSON text, or beyond `limits`.
+    /// When it is not one JSON text, names a key twice, or is beyond `limits`.
     pub(crate) fn parse(
         endpoint: Endpoint,
         form: Form,
         text: &'b str,
         limits: Limits,
     ) -> Result<Self, JsonError> {
-        let document = Document::parse_text(text, limits, Reading::Lenient, Vec::new())?;
+        let document = Document::parse_text(text, limits, Reading::Answer, Vec::new())?;
         Ok(walk::walk(endpoint, form, document))
     }
 
@@ -106,13 +133,14 @@ impl<'b> Answer<'b> {
     }
 
     /// Takes the fields that continue a text out of the others.
-    pub(crate) fn take_streamed(&mut self) -> Vec<(NodeId, Cow<'b, str>, Channel)> {
+    pub(crate) fn take_streamed(&mut self) -> Vec<Taken<'b>> {
         let streamed = std::mem::take(&mut self.streamed);
         let mut taken = Vec::with_capacity(streamed.len());
-        for Streamed { field, channel } in streamed {
+        for Streamed { field, channel, is_probability } in streamed {
             let Some(field) = self.fields.get_mut(field) else { continue };
             // Left behind empty, so that the places of the others stay.
-            taken.push((field.node, std::mem::take(&mut field.text), channel));
+            let text = std::mem::take(&mut field.text);
+            taken.push(Taken { node: field.node, text, channel, is_probability });
         }
         if self.fields.iter().all(|field| field.text.is_empty()) {
             self.fields.clear();

@@ -23,7 +23,7 @@ impl Walker<'_> {
     }
 
     fn object(&mut self, response: NodeId) {
-        let at = At { pointer: "/output".to_owned(), group: 0, continues: false };
+        let at = At::new("/output", 0, false);
         let mut members = self.document.children(response, Kind::Object);
         while let Some((key, value)) = members.member(&self.document) {
             match &*self.document.decoded(key) {
@@ -79,11 +79,8 @@ impl Walker<'_> {
     fn event(&mut self, root: NodeId, named: &str) {
         let group = self.number(root, "output_index").unwrap_or(0);
         let continues = named.strip_suffix(".delta").is_some();
-        if !continues {
-            let has_place = self.document.get(root, "output_index").is_some();
-            self.ends.push(if has_place { Ended::Group(group) } else { Ended::All });
-        }
-        let at = At { pointer: self.pointer_of(root, named, group), group, continues };
+        self.ends.extend(self.ended_by(root, named, group));
+        let at = At::new(self.pointer_of(root, named, group), group, continues);
         let kind = match named {
             _ if named.contains("arguments") || named.contains("input") || named.contains("code") => {
                 FieldKind::ToolArguments
@@ -108,11 +105,32 @@ impl Walker<'_> {
                     let at = At { continues: false, ..at.clone() };
                     self.part(root, value, kind, &at);
                 }
-                "logprobs" => self.probabilities(value),
+                "logprobs" => self.probabilities(value, &at.below("logprobs")),
                 "text" | "refusal" | "transcript" => self.everything(value, kind),
                 "arguments" | "input" | "code" => self.everything(value, FieldKind::ToolArguments),
-                _ => self.other(key, value),
+                _ => self.unknown(key, value, &at),
             }
+        }
+    }
+
+    /// Which texts an event ends. Others stand between the pieces of a text: annotations, progress, signs of life.
+    fn ended_by(&self, root: NodeId, named: &str, group: u64) -> Option<Ended> {
+        match named {
+            "response.completed"
+            | "response.incomplete"
+            | "response.failed"
+            | "response.cancelled"
+            | "error" => Some(Ended::All),
+            // Agents of MLflow say their items one after the other, and number nothing.
+            "response.output_item.done" if self.document.get(root, "output_index").is_none() => {
+                Some(Ended::All)
+            }
+            _ if named.strip_suffix(".done").is_some()
+                && self.document.get(root, "output_index").is_some() =>
+            {
+                Some(Ended::Group(group))
+            }
+            _ => None,
         }
     }
 
@@ -123,11 +141,13 @@ impl Walker<'_> {
         let place = summary.or(part).unwrap_or_default();
         let what = named.trim_end_matches(".delta").rsplit('.').next().unwrap_or_default();
         let what = match what {
-            "function_call_arguments" | "mcp_call_arguments" => "arguments",
+            "function_call_arguments" | "mcp_call_arguments" | "arguments" => "arguments",
             "custom_tool_call_input" => "input",
+            "code_interpreter_call_code" => "code",
             "output_text" | "reasoning_text" | "reasoning_summary_text" => "text",
             "refusal" => "refusal",
-            _ => "other",
+            "transcript" => "transcript",
+            other => return At::new(format!("/output/{group}{place}"), group, true).below(other).pointer,
         };
         format!("/output/{group}{place}/{what}")
     }

@@ -15,11 +15,7 @@ fn texts(endpoint: Endpoint, form: Form, body: &str) -> Vec<String> {
 
 fn channels(endpoint: Endpoint, event: &str) -> Vec<(String, String)> {
     let mut answer = Answer::parse(endpoint, Form::Event, event, Limits::default()).unwrap();
-    answer
-        .take_streamed()
-        .into_iter()
-        .map(|(_, text, channel)| (channel.pointer, text.into_owned()))
-        .collect()
+    answer.take_streamed().into_iter().map(|taken| (taken.channel.pointer, taken.text.into_owned())).collect()
 }
 
 #[test]
@@ -71,16 +67,16 @@ fn every_text_of_a_response_is_read() {
 #[test]
 fn pieces_of_a_stream_name_their_place_in_the_answer() {
     let chat = Endpoint::ChatCompletions;
-    let event = r#"{"choices":[{"index":1,"delta":{"role":"assistant","content":"a",
+    let event = r#"{"choices":[{"index":3,"delta":{"role":"assistant","content":"a",
         "tool_calls":[{"index":2,"function":{"arguments":"b"}}]}},{"delta":{"content":[{"type":"text","text":"c"},
         {"type":"reasoning","summary":[{"type":"summary_text","text":"d"}]}]}}]}"#;
     assert_eq!(
         channels(chat, event),
         [
-            ("/choices/1/message/content".into(), "a".into()),
-            ("/choices/1/message/tool_calls/2/function/arguments".into(), "b".into()),
-            ("/choices/0/message/content".into(), "c".into()),
-            ("/choices/0/message/content/reasoning/summary/summary_text".into(), "d".into()),
+            ("/choices/3/message/content".into(), "a".into()),
+            ("/choices/3/message/tool_calls/2/function/arguments".into(), "b".into()),
+            ("/choices/1/message/content".into(), "c".into()),
+            ("/choices/1/message/content/reasoning/summary/summary_text".into(), "d".into()),
         ] as [(String, String); 4]
     );
     assert_eq!(channels(Endpoint::Completions, r#"{"choices":[{"text":"a"}]}"#)[0].0, "/choices/0/text");

@@ -1,5 +1,7 @@
 //! The walker of answers: chat, completions, agents; what all share.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use super::{Answer, Channel, Ended, Form, Streamed};
 use crate::{
     detect::Origin,
@@ -10,6 +12,8 @@ use crate::{
 
 /// Longer ids and words of the protocol are none.
 const LONGEST_WORD: usize = 256;
+/// What the step of a key that is not spelled begins with.
+pub(crate) const UNSPELLED: char = '#';
 
 pub(super) struct Walker<'b> {
     pub(super) document: Document<'b>,
@@ -27,18 +31,31 @@ pub(super) struct At {
     pub(super) pointer: String,
     pub(super) group: u64,
     pub(super) continues: bool,
+    pub(super) is_twin: bool,
 }
 
 impl At {
+    pub(super) fn new(pointer: impl Into<String>, group: u64, continues: bool) -> Self {
+        Self { pointer: pointer.into(), group, continues, is_twin: false }
+    }
+
+    /// The member `key`. One that the protocol does not know may be a text: it is told apart, and not spelled.
     pub(super) fn below(&self, key: &str) -> Self {
-        let mut pointer = String::with_capacity(self.pointer.len() + key.len() + 1);
-        pointer.push_str(&self.pointer);
-        crate::json::push_pointer(key, &mut pointer);
-        Self { pointer, ..*self }
+        if is_known_key(key) || is_known_here(key) {
+            return self.step(key);
+        }
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        self.step(&format!("{UNSPELLED}{:x}", hasher.finish()))
+    }
+
+    /// A step whose name is one of the protocol.
+    fn step(&self, name: &str) -> Self {
+        Self { pointer: format!("{}/{name}", self.pointer), ..*self }
     }
 
     pub(super) fn item(&self, index: u64) -> Self {
-        Self { pointer: format!("{}/{index}", self.pointer), ..*self }
+        self.step(&index.to_string())
     }
 }
 
@@ -71,33 +88,25 @@ pub(super) fn walk(endpoint: Endpoint, form: Form, document: Document<'_>) -> An
 impl Walker<'_> {
     /// The one way for a text into the list of fields.
     fn visit(&mut self, node: NodeId, kind: FieldKind) {
+        // The names in the arguments of a call are those of the tool.
+        let is_known =
+            |key: &str| kind != FieldKind::ToolArguments && (is_known_key(key) || is_known_here(key));
+        let key = || self.document.nearest_key(node).map(|key| self.document.decoded(key));
+        let is_left_out = match self.document.kind(node) {
+            Kind::String => key().is_some_and(|key| is_word(&key, &self.document.decoded(node))),
+            Kind::Key => is_known(&self.document.decoded(node)),
+            Kind::Number => key().is_some_and(|key| is_known(&key)),
+            Kind::Object | Kind::Array | Kind::True | Kind::False | Kind::Null => true,
+        };
+        if !is_left_out {
+            self.field(node, kind);
+        }
+    }
+
+    fn field(&mut self, node: NodeId, kind: FieldKind) {
         let text = match self.document.kind(node) {
-            Kind::String => {
-                let text = self.document.decoded(node);
-                let key = self.document.nearest_key(node);
-                if key.is_some_and(|key| is_word(&self.document.decoded(key), &text)) {
-                    return;
-                }
-                text
-            }
-            Kind::Key => {
-                let text = self.document.decoded(node);
-                if is_known_key(&text) || is_known_here(&text) {
-                    return;
-                }
-                text
-            }
-            Kind::Number => {
-                let known = self.document.nearest_key(node).is_some_and(|key| {
-                    let key = self.document.decoded(key);
-                    is_known_key(&key) || is_known_here(&key)
-                });
-                if known {
-                    return;
-                }
-                std::borrow::Cow::Borrowed(self.document.raw(node))
-            }
-            Kind::Object | Kind::Array | Kind::True | Kind::False | Kind::Null => return,
+            Kind::Number => std::borrow::Cow::Borrowed(self.document.raw(node)),
+            _ => self.document.decoded(node),
         };
         if !text.is_empty() {
             self.fields.push(Field { node, kind, origin: Origin::Assistant, text });
@@ -128,30 +137,125 @@ impl Walker<'_> {
 
     /// A text of the model: in an event perhaps one that goes on.
     pub(super) fn text(&mut self, value: NodeId, kind: FieldKind, at: &At) {
-        if !at.continues || self.document.kind(value) != Kind::String {
-            self.everything(value, kind);
-            return;
+        match self.document.kind(value) {
+            Kind::String if at.continues => self.piece(value, kind, at, false),
+            // Under a name that the protocol knows, but not as it has it.
+            Kind::Number => self.field(value, kind),
+            Kind::Object | Kind::Array if at.continues => self.flowing(value, kind, at),
+            _ => self.everything(value, kind),
         }
-        let text = self.document.decoded(value);
-        if text.is_empty() {
-            return;
-        }
-        let channel = Channel { pointer: at.pointer.clone(), group: at.group, kind };
-        self.streamed.push(Streamed { field: self.fields.len(), channel });
-        self.fields.push(Field { node: value, kind, origin: Origin::Assistant, text });
     }
 
-    /// Log probabilities name the tokens of the text.
-    pub(super) fn probabilities(&mut self, value: NodeId) {
-        if matches!(self.document.kind(value), Kind::Object | Kind::Array) {
-            self.probabilities.push(value);
+    /// A member that the protocol does not know, of an object that may come in pieces.
+    pub(super) fn unknown(&mut self, key: NodeId, value: NodeId, at: &At) {
+        self.visit(key, FieldKind::Key);
+        if at.continues {
+            let at = at.below(&self.document.decoded(key));
+            self.flowing(value, FieldKind::Unknown, &at);
         } else {
-            self.word(value);
+            self.everything(value, FieldKind::Unknown);
         }
+    }
+
+    /// Everything below a node of a delta: clients put strings together wherever they stand, ids and types apart.
+    fn flowing(&mut self, node: NodeId, kind: FieldKind, at: &At) {
+        // The containers that the walk is in, each with its place.
+        let mut open: Vec<(NodeId, At)> = Vec::new();
+        for below in self.document.subtree(node) {
+            let of = self.document.kind(below);
+            if !matches!(of, Kind::String | Kind::Object | Kind::Array) {
+                self.visit(below, kind);
+                continue;
+            }
+            let parent = self.document.parent(below);
+            while open.last().is_some_and(|(container, _)| Some(*container) != parent) {
+                open.pop();
+            }
+            let key = self.document.key(below).map(|key| self.document.decoded(key));
+            let place = match (open.last(), &key) {
+                (None, _) => at.clone(),
+                (Some((_, around)), Some(key)) => around.below(key),
+                (Some((_, around)), None) => around.item(self.document.slot(below) as u64),
+            };
+            if of != Kind::String {
+                open.push((below, place));
+            } else if below != node && key.is_some_and(|key| self.is_said_at_once(&key, below)) {
+                self.visit(below, kind);
+            } else {
+                self.piece(below, kind, &place, false);
+            }
+        }
+    }
+
+    /// What no client puts together from pieces.
+    fn is_said_at_once(&self, key: &str, value: NodeId) -> bool {
+        matches!(key, "type" | "id" | "role" | "status" | "format")
+            || is_word(key, &self.document.decoded(value))
+    }
+
+    fn piece(&mut self, value: NodeId, kind: FieldKind, at: &At, is_probability: bool) {
+        let before = self.fields.len();
+        self.field(value, kind);
+        if self.fields.len() > before {
+            let channel = Channel { pointer: at.pointer.clone(), group: at.group, kind, is_twin: at.is_twin };
+            self.streamed.push(Streamed { field: before, channel, is_probability });
+        }
+    }
+
+    /// Log probabilities: the tokens of a text, which are read as that text once more, and those that stood beside them
+    /// to choose from, each by itself.
+    pub(super) fn probabilities(&mut self, value: NodeId, at: &At) {
+        if !matches!(self.document.kind(value), Kind::Object | Kind::Array) {
+            self.word(value);
+            return;
+        }
+        self.probabilities.push(value);
+        for below in self.document.subtree(value) {
+            match self.document.kind(below) {
+                Kind::Key => self.visit(below, FieldKind::Key),
+                Kind::String => match self.list_of_token(below) {
+                    Some((_, name)) if at.continues => {
+                        self.piece(below, FieldKind::Content, &at.below(&name), true);
+                    }
+                    Some((list, _)) => {
+                        let before = self.fields.len();
+                        self.field(below, FieldKind::Content);
+                        if self.fields.len() > before {
+                            self.pieces.push(Piece::new(list, FieldKind::Content, before));
+                        }
+                    }
+                    None => self.visit(below, FieldKind::Unknown),
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// The list that a token of the text stands in, and its name.
+    fn list_of_token(&self, token: NodeId) -> Option<(NodeId, String)> {
+        let key = self.document.nearest_key(token)?;
+        if self.document.is_key(key, "tokens") {
+            return Some((self.document.parent(token)?, "tokens".to_owned()));
+        }
+        let list = self.document.parent(self.document.parent(key)?)?;
+        let name = self.document.nearest_key(list).map(|key| self.document.decoded(key))?;
+        (self.document.is_key(key, "token") && name != "top_logprobs").then(|| (list, name.into_owned()))
     }
 
     pub(super) fn number(&self, object: NodeId, key: &str) -> Option<u64> {
         self.document.unsigned(self.document.get(object, key)?)
+    }
+
+    /// The index that an object names: as a number, or as what clients take for one.
+    fn index(&self, object: NodeId, position: u64) -> u64 {
+        let Some(value) = self.document.get(object, "index") else { return position };
+        let whole = |text: &str| text.strip_suffix(".0").unwrap_or(text).parse().ok();
+        match self.document.kind(value) {
+            Kind::Number => whole(self.document.raw(value)),
+            Kind::String => whole(&self.document.decoded(value)),
+            _ => None,
+        }
+        .unwrap_or(position)
     }
 
     fn chat(&mut self, root: NodeId) {
@@ -162,7 +266,7 @@ impl Walker<'_> {
                 // Agents have theirs at the top.
                 "delta" => {
                     let continues = self.form == Form::Event;
-                    let at = At { pointer: "/message".to_owned(), group: 0, continues };
+                    let at = At::new("/message", 0, continues);
                     self.message(value, &at);
                 }
                 "id" | "object" | "created" | "model" | "system_fingerprint" | "service_tier" | "usage" => {
@@ -182,36 +286,36 @@ impl Walker<'_> {
             return;
         }
         let mut choices = self.document.children(list, Kind::Array);
+        let mut position = 0;
         while let Some(choice) = choices.step(&self.document) {
             if self.document.kind(choice) == Kind::Object {
-                self.choice(choice);
+                self.choice(choice, position);
             } else {
                 self.everything(choice, FieldKind::Unknown);
             }
+            position += 1;
         }
     }
 
-    fn choice(&mut self, choice: NodeId) {
-        let group = self.number(choice, "index").unwrap_or(0);
-        let at = At { pointer: format!("/choices/{group}"), group, continues: self.form == Form::Event };
+    fn choice(&mut self, choice: NodeId, position: u64) {
+        let group = self.index(choice, position);
+        let at = At::new(format!("/choices/{group}"), group, self.form == Form::Event);
         let mut members = self.document.children(choice, Kind::Object);
         while let Some((key, value)) = members.member(&self.document) {
             match &*self.document.decoded(key) {
                 "delta" => self.message(value, &at.below("message")),
-                "message" => self.message(value, &At { continues: false, ..at.below("message") }),
+                "message" => self.message(value, &At { is_twin: true, ..at.below("message") }),
                 "text" => self.text(value, FieldKind::Content, &at.below("text")),
-                "logprobs" => self.probabilities(value),
+                "logprobs" => self.probabilities(value, &at.below("logprobs")),
                 "finish_reason" => {
-                    if self.document.kind(value) != Kind::Null {
+                    // Some say an empty one in every event.
+                    if self.document.string(value).is_some_and(|reason| !reason.is_empty()) {
                         self.ends.push(Ended::Group(group));
                     }
                     self.word(value);
                 }
                 "index" | "stop_reason" | "native_finish_reason" => self.word(value),
-                _ => {
-                    self.visit(key, FieldKind::Key);
-                    self.everything(value, FieldKind::Unknown);
-                }
+                _ => self.unknown(key, value, &at),
             }
         }
     }
@@ -235,13 +339,7 @@ impl Walker<'_> {
                 "tool_calls" => self.calls(value, &at.below("tool_calls")),
                 "function_call" => self.function(value, &at.below("function_call")),
                 "audio" => self.audio(value, &at.below("audio")),
-                _ => {
-                    self.visit(key, FieldKind::Key);
-                    match self.document.kind(value) {
-                        Kind::String => self.text(value, FieldKind::Unknown, &at.below(&name)),
-                        _ => self.everything(value, FieldKind::Unknown),
-                    }
-                }
+                _ => self.unknown(key, value, at),
             }
         }
     }
@@ -269,9 +367,9 @@ impl Walker<'_> {
         let (kind, at) = match &*named {
             "" | "text" | "output_text" => (kind, at.clone()),
             "refusal" => (FieldKind::Refusal, at.below("refusal")),
-            "reasoning" | "thinking" | "redacted_thinking" => (FieldKind::Reasoning, at.below(&named)),
-            _ if is_word("type", &named) => (kind, at.below(&named)),
-            _ => (kind, at.below("other")),
+            "reasoning" | "thinking" | "redacted_thinking" => (FieldKind::Reasoning, at.step(&named)),
+            _ if is_word("type", &named) => (kind, at.step(&named)),
+            _ => (kind, at.step("other")),
         };
         let mut members = self.document.children(part, Kind::Object);
         while let Some((key, value)) = members.member(&self.document) {
@@ -289,29 +387,26 @@ impl Walker<'_> {
                     }
                 }
                 "summary" | "content" => self.content(value, kind, &at.below(&name)),
-                "logprobs" => self.probabilities(value),
-                _ => {
-                    self.visit(key, FieldKind::Key);
-                    self.everything(value, FieldKind::Unknown);
-                }
+                "logprobs" => self.probabilities(value, &at.below("logprobs")),
+                _ => self.unknown(key, value, &at),
             }
         }
     }
 
     fn calls(&mut self, list: NodeId, at: &At) {
         if self.document.kind(list) != Kind::Array {
-            self.everything(list, FieldKind::ToolArguments);
+            self.text(list, FieldKind::ToolArguments, at);
             return;
         }
         let mut calls = self.document.children(list, Kind::Array);
         let mut position = 0;
         while let Some(call) = calls.step(&self.document) {
-            let index = self.number(call, "index").unwrap_or(position);
+            let at = at.item(self.index(call, position));
             position += 1;
             if self.document.kind(call) == Kind::Object {
-                self.call(call, &at.item(index));
+                self.call(call, &at);
             } else {
-                self.everything(call, FieldKind::ToolArguments);
+                self.text(call, FieldKind::ToolArguments, &at);
             }
         }
     }
@@ -323,29 +418,23 @@ impl Walker<'_> {
             match &*name {
                 "index" | "id" | "type" => self.word(value),
                 "function" | "custom" => self.function(value, &at.below(&name)),
-                _ => {
-                    self.visit(key, FieldKind::Key);
-                    self.everything(value, FieldKind::Unknown);
-                }
+                _ => self.unknown(key, value, at),
             }
         }
     }
 
     fn function(&mut self, function: NodeId, at: &At) {
         if self.document.kind(function) != Kind::Object {
-            self.everything(function, FieldKind::ToolArguments);
+            self.text(function, FieldKind::ToolArguments, at);
             return;
         }
         let mut members = self.document.children(function, Kind::Object);
         while let Some((key, value)) = members.member(&self.document) {
             let name = self.document.decoded(key);
             match &*name {
-                "name" => self.everything(value, FieldKind::Name),
+                "name" => self.text(value, FieldKind::Name, &at.below("name")),
                 "arguments" | "input" => self.text(value, FieldKind::ToolArguments, &at.below(&name)),
-                _ => {
-                    self.visit(key, FieldKind::Key);
-                    self.everything(value, FieldKind::Unknown);
-                }
+                _ => self.unknown(key, value, at),
             }
         }
     }
@@ -362,10 +451,7 @@ impl Walker<'_> {
                 // Sound in base64.
                 "data" if self.document.kind(value) == Kind::String => {}
                 "transcript" => self.text(value, FieldKind::Content, &at.below("transcript")),
-                _ => {
-                    self.visit(key, FieldKind::Key);
-                    self.everything(value, FieldKind::Unknown);
-                }
+                _ => self.unknown(key, value, at),
             }
         }
     }
@@ -378,7 +464,7 @@ impl Walker<'_> {
 }
 
 /// Keys that only answers have.
-fn is_known_here(key: &str) -> bool {
+pub(crate) fn is_known_here(key: &str) -> bool {
     matches!(
         key,
         "choices"
@@ -431,5 +517,11 @@ fn is_known_here(key: &str) -> bool {
             | "error_code"
             | "transcript"
             | "bytes"
+            | "token"
+            | "tokens"
+            | "logprob"
+            | "token_logprobs"
+            | "text_offset"
+            | "tool_calls"
     )
 }

@@ -48,6 +48,9 @@ impl Default for Limits {
 pub(crate) enum Reading {
     /// A request: RFC 8259, one value, no duplicate keys.
     Strict,
+    /// An answer, or an event of one: one value, no duplicate keys (a client reads one of them, and which texts go on in
+    /// which then depends on the client), otherwise as lenient as clients are.
+    Answer,
     /// A text inside a request that somebody else will read as JSON, perhaps a lenient reader: several values in a row,
     /// duplicate keys, lone surrogates, `NaN` and `Infinity` are read too, so that nothing hides behind them.
     Lenient,

@@ -84,7 +84,9 @@ impl<'b> Parser<'b> {
                     let Some(open) = self.nodes.get(self.open as usize) else {
                         match (byte, self.reading) {
                             (None, _) => return Ok(()),
-                            (Some(_), Reading::Strict) => return Err(self.error(JsonErrorKind::TrailingData)),
+                            (Some(_), Reading::Strict | Reading::Answer) => {
+                                return Err(self.error(JsonErrorKind::TrailingData));
+                            }
                             (Some(_), Reading::Lenient) => {
                                 expect = Expect::Value;
                                 continue;
@@ -180,7 +182,7 @@ impl<'b> Parser<'b> {
         node.next = next;
         node.end = end;
         let (kind, parent) = (node.kind, node.parent);
-        if kind == Kind::Object && members > 1 && self.reading == Reading::Strict {
+        if kind == Kind::Object && members > 1 && self.reading != Reading::Lenient {
             self.refuse_duplicates(self.open, members)?;
         }
         self.open = parent;
@@ -229,7 +231,7 @@ impl<'b> Parser<'b> {
         let sign = usize::from(bytes.first() == Some(&b'-'));
         let whole = digits(sign);
         let leading_zero = whole > 1 && bytes.get(sign) == Some(&b'0');
-        if whole == 0 && self.reading == Reading::Lenient && bytes.starts_with(b"-Infinity") {
+        if whole == 0 && self.reading != Reading::Strict && bytes.starts_with(b"-Infinity") {
             return self.push(Kind::Null, self.at + b"-Infinity".len(), false);
         }
         if whole == 0 || leading_zero {
@@ -274,7 +276,7 @@ impl<'b> Parser<'b> {
             [(b"true", Kind::True), (b"false", Kind::False), (b"null", Kind::Null)];
         const LENIENT: [(&[u8], Kind); 2] = [(b"NaN", Kind::Null), (b"Infinity", Kind::Null)];
         let rest = self.rest();
-        let more: &[_] = if self.reading == Reading::Lenient { &LENIENT } else { &[] };
+        let more: &[_] = if self.reading == Reading::Strict { &[] } else { &LENIENT };
         for (word, kind) in STRICT.iter().chain(more) {
             if rest.starts_with(word) {
                 return self.push(*kind, self.at + word.len(), false);

@@ -190,6 +190,8 @@ pub struct TestCase {
     pub name: String,
     /// The request.
     pub input: TestInput,
+    /// What the model answers: a text, or a whole body. It is judged too, and what is expected is then that of both.
+    pub answer: Option<TestAnswer>,
     /// What must come of it. Only what is given is compared.
     pub expected: TestExpectation,
 }
@@ -211,6 +213,19 @@ pub struct TestInput {
     pub team: Option<String>,
 }
 
+/// The answer of a test case.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TestAnswer {
+    /// The text of the model; the body around it is that of the endpoint.
+    Text(String),
+    /// The whole body.
+    Body(
+        #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+        serde_json::Map<String, serde_json::Value>,
+    ),
+}
+
 /// What must come of a test case.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -225,6 +240,7 @@ pub struct TestExpectation {
     pub code: Option<String>,
     /// The id of the first candidate target.
     pub target: Option<String>,
-    /// Texts, by place (`messages[0].content`), as they would reach the model.
+    /// Texts, by place, as they would reach the model (`messages[0].content`), or the client
+    /// (`choices[0].message.content`).
     pub texts: BTreeMap<String, String>,
 }

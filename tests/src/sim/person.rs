@@ -120,11 +120,13 @@ impl Person {
             }),
         }
         let request = self.request(v1::PutKeySetRequest {
+            is_recovery: false,
             fleet: self.fleet.clone(),
             expected_generation,
             key_set: Some(signed::seal(&statement, &[])),
             reason: "a benchmark".to_owned(),
             request_id: uuid::Uuid::now_v7().to_string(),
+            is_recovery: false,
         });
         let began = Instant::now();
         self.keys.put_key_set(request).await?;

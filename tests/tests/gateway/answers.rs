@@ -142,7 +142,10 @@ async fn the_bytes_of_a_stream_without_findings_pass_unchanged() {
         let world = World::plan(&reading(model, "chat")).audit().fake(Builder::counted_ids).start().await;
         let through = streamed(&world, model, &text).await;
         let other = World::plan(&Pack::new().chat(model)).fake(Builder::counted_ids).start().await;
-        assert_eq!(through, streamed(&other, model, &text).await, "{model}");
+        let came = streamed(&other, model, &text).await;
+        // A comment could carry a text: that there was one is passed on, at once.
+        assert_eq!(through.matches(":\n\n").count(), came.matches(": keep-alive\n\n").count(), "{model}");
+        assert_eq!(through.replace(":\n\n", ""), came.replace(": keep-alive\n\n", ""), "{model}");
     }
 }
 
@@ -262,4 +265,127 @@ async fn a_client_that_goes_away_leaves_a_record_of_what_was_read_until_then() {
         .map(|outcome| &outcome.outcome)
         .collect();
     assert_eq!(outputs, [&Outcome::Evaluated, &Outcome::Evaluated]);
+}
+
+#[tokio::test]
+async fn what_ends_a_stream_that_was_cut_is_the_same_with_policies_and_without() {
+    for model in [
+        "fake-stream-cut-midframe",
+        "fake-stream-end-midframe",
+        "fake-stream-truncated",
+        "fake-stream-reset",
+        "fake-stream-error-event",
+    ] {
+        let text = format!("say: {}", FILLER.repeat(3));
+        let judged = World::plan(&reading(model, "chat")).audit().start().await;
+        let left = streamed(&judged, model, &text).await;
+        let plain = World::plan(&Pack::new().chat(model)).start().await;
+        let came = streamed(&plain, model, &text).await;
+        let code = |stream: &str| data(stream).pop().unwrap()["error"]["code"].clone();
+        assert_eq!(code(&left), code(&came), "{model}: {left}");
+        assert_eq!(said(&left), said(&came), "{model}");
+        for line in left.lines().filter(|line| line.starts_with("data:")) {
+            serde_json::from_str::<Value>(&line[5..]).unwrap_or_else(|_| panic!("{model}: {line}"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_answered_whole_is_masked() {
+    let model = "fake-stream-ignored";
+    let world = World::plan(&reading(model, "chat")).audit().start().await;
+    let text = streamed(&world, model, &format!("say: write to {MAIL}")).await;
+    assert!(text.contains("<EMAIL_ADDRESS>") && !text.contains("jane"), "{text}");
+}
+
+#[tokio::test]
+async fn policies_that_run_out_of_time_end_an_answer_or_let_it_pass_as_the_operator_says() {
+    use kt_data_plane::settings::FailMode;
+    for (mode, stream) in
+        [(FailMode::Block, false), (FailMode::Block, true), (FailMode::Allow, false), (FailMode::Allow, true)]
+    {
+        let world = World::plan(&reading(LLAMA, "chat"))
+            .audit()
+            .settings(move |settings| {
+                settings.fail_mode = mode;
+                settings.timeouts.policy = std::time::Duration::ZERO;
+            })
+            .start()
+            .await;
+        let mut body = chat(LLAMA, &format!("say: write to {MAIL} {}", FILLER.repeat(9)));
+        body["stream"] = json!(stream);
+        let response = ask(&world, "/v1/chat/completions", &body).await;
+        let status = response.status().as_u16();
+        let text = within(response.text()).await.unwrap();
+        let records = read(&world.path("audit"));
+        let record = closed(records.last().unwrap());
+        let outputs: Vec<&Outcome> = record
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.phase == Phase::Output)
+            .map(|outcome| &outcome.outcome)
+            .collect();
+        if mode == FailMode::Block {
+            assert!(!text.contains("jane") && text.contains("\"error\""), "{text}");
+            assert_eq!(status, if stream { 200 } else { 503 }, "{text}");
+            assert_ne!(record.end, End::Completed);
+            assert!(record.refusal.is_some());
+            assert!(!text.contains("[DONE]"));
+        } else {
+            assert_eq!(status, 200);
+            assert!(text.contains(MAIL) || said(&text).contains(MAIL), "{text}");
+            assert_eq!(record.end, End::Completed);
+            assert_eq!(outputs.len(), 2);
+            assert!(outputs.iter().all(|outcome| matches!(outcome, Outcome::Bypassed { .. })), "{outputs:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_plain_request_whose_answer_was_masked_is_recorded_where_plain_ones_are_not() {
+    for stream in [false, true] {
+        let pack = reading(LLAMA, "chat").policy("audit-logger: {log_all_access: false}");
+        let world = World::plan(&pack).audit().start().await;
+        let mut body = chat(LLAMA, "say: nothing of note");
+        body["stream"] = json!(stream);
+        within(ask(&world, "/v1/chat/completions", &body).await.text()).await.unwrap();
+        assert!(read(&world.path("audit")).is_empty());
+        for (text, verdict) in [(MAIL, Verdict::Redact), (TOKEN, Verdict::Block)] {
+            let mut body = chat(LLAMA, &format!("say: {text}"));
+            body["stream"] = json!(stream);
+            within(ask(&world, "/v1/chat/completions", &body).await.text()).await.unwrap();
+            let records = read(&world.path("audit"));
+            assert_eq!(closed(records.last().unwrap()).verdict, verdict, "{stream} {records:?}");
+        }
+        assert_eq!(read(&world.path("audit")).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn offsets_in_the_record_of_a_stream_are_code_points_of_the_whole_text() {
+    let plain = format!("{}über 🦀 {MAIL} {}", FILLER.repeat(60), FILLER.repeat(10));
+    let world = World::plan(&reading(LLAMA, "chat")).audit().start().await;
+    let text = streamed(&world, LLAMA, &format!("say: {plain}")).await;
+    let masked = said(&text);
+    let records = read(&world.path("audit"));
+    let record = closed(records.last().unwrap());
+    let finding = record.findings.iter().find(|finding| finding.rule.as_str() == "EMAIL_ADDRESS").unwrap();
+    let at = masked.find("<EMAIL_ADDRESS>").unwrap();
+    let start = masked[..at].chars().count() as u64;
+    assert_eq!((finding.start, finding.end), (start, start + MAIL.chars().count() as u64));
+    assert_eq!(finding.field.as_str(), "/choices/0/message/content");
+    assert_eq!(record.bytes_out, text.len() as u64);
+}
+
+#[tokio::test]
+async fn a_client_is_told_that_a_text_is_held_back_where_the_operator_asks_for_it() {
+    let model = "fake-stream-slow-300";
+    let world = World::plan(&reading(model, "chat"))
+        .audit()
+        .settings(|settings| settings.heartbeat = Some(std::time::Duration::from_millis(400)))
+        .start()
+        .await;
+    let text = streamed(&world, model, "say: one two three four five six seven").await;
+    assert!(text.matches(": keep-alive\n").count() >= 2, "{text}");
+    assert_eq!(said(&text).trim(), "one two three four five six seven");
 }

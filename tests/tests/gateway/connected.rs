@@ -497,6 +497,25 @@ async fn a_generation_that_is_spoken_of_and_not_sent_is_asked_for() {
 }
 
 #[tokio::test]
+async fn another_document_of_the_generation_in_force_is_an_alarm_that_health_and_metrics_show() {
+    let fleet = Fleet::new().await;
+    let world = fleet.gateway().await;
+    fleet.publish(3, &pack(3), &[]).await;
+    fleet.plane.speak_of_another(3);
+    let ready = world.until_ready(|status, value| status == 200 && value["status"] == "degraded").await;
+    let reason = "control plane: has another assignment of generation 3";
+    assert!(ready["degraded"].to_string().contains(reason), "{ready}");
+    let metrics = world.metrics().await;
+    let rejection = r#"rejections_total{document="assignment",stage="signature"} 1"#;
+    assert!(metrics.contains(rejection), "{metrics}");
+    // What is in force stays, and a later generation settles it.
+    assert_eq!(world.chat(LLAMA, "say: hello").await.status, 200);
+    fleet.plane.speak_of(4);
+    fleet.publish(4, &pack(4), &[]).await;
+    world.until_ready(|_, value| value["status"] == "ok").await;
+}
+
+#[tokio::test]
 async fn a_drained_gateway_connects_again_and_serves_all_the_while() {
     let fleet = Fleet::new().await;
     let world = fleet.gateway().await;

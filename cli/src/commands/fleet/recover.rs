@@ -1,17 +1,19 @@
-//! `kt fleet recover`: after a restore, one generation above every one that a gateway has shown.
+//! `kt fleet recover`: after a restore, one generation above every one that a gateway has shown, of what has diverged:
+//! the assignment, the key set, or both.
 
 use kt_proto::v1;
 use uuid::Uuid;
 
 use crate::{
     commands::{
-        assign::{self, Choice, Plan},
-        rollout::{self, Outcome, WaitArgs},
-        signing::SignArgs,
+        assign::{self, Assigned, Choice, Plan},
+        gateway_key, rollout,
+        rollout::{ChangeArgs, Outcome},
+        signing::Signing,
     },
     exit::{CliError, Exit},
-    output::Format,
-    server::{self, ServerArgs},
+    output::{Format, note, print},
+    server::{self, Session},
 };
 
 /// Recovers a fleet.
@@ -25,23 +27,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PACK")]
     to: Option<String>,
 
-    /// Why, for the history.
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
-    message: String,
+    /// Ends every gateway key where the restored store has no key set.
+    #[arg(long)]
+    without_keys: bool,
 
     #[command(flatten)]
-    wait: WaitArgs,
+    change: ChangeArgs,
+}
 
-    #[command(flatten)]
-    sign: SignArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
+/// What was done, as data, where only the key set had diverged.
+#[derive(serde::Serialize)]
+struct Keys<'a> {
+    fleet: &'a str,
+    key_set_generation: u64,
 }
 
 /// Recovers.
 pub(super) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
-    let signing = args.sign.load()?;
+    let signing = args.change.sign.load()?;
     let named = args
         .to
         .as_deref()
@@ -51,37 +54,101 @@ pub(super) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
                 .ok_or_else(|| CliError::usage(format!("`--to {written}` is not `NAME@VERSION`")))
         })
         .transpose()?;
-    server::run(&args.server, async |session| {
-        let plan = Plan {
-            fleet: &args.fleet,
-            kind: v1::AssignmentKind::Recover,
-            reason: &args.message,
-            request_id: Uuid::now_v7(),
-            signing: &signing,
-            expected: None,
+    server::run(&args.change.server, async |session| {
+        let fleet = assign::fleet(&session, &args.fleet).await?;
+        if fleet.divergence.is_none() && fleet.key_set_divergence.is_none() {
+            return Err(not_diverged(&args.fleet));
+        }
+        let assigned = match fleet.divergence {
+            Some(_) => Some(assignment(&session, args, &signing, named).await?),
+            None => None,
         };
-        let assigned = assign::assign(&session, &plan, async |fleet| {
-            if fleet.divergence.is_none() {
-                return Err(CliError::failure(format!("the fleet `{}` has not diverged", args.fleet))
-                    .with_help("there is nothing to recover; `kt pack publish` assigns a version"));
+        let keys = match fleet.key_set_divergence {
+            Some(divergence) => Some(keys(&session, args, &signing, &divergence).await?),
+            None => None,
+        };
+        let of_packs = match assigned {
+            Some(assigned) => {
+                let outcome = Outcome::new("recovered", &args.fleet, assigned).with_keys(keys);
+                rollout::finish(&session, format, outcome, &args.change.wait).await?
             }
-            if let Some((name, version)) = named {
-                let request =
-                    v1::GetPackVersionRequest { name: name.to_owned(), version: version.to_owned() };
-                let answer = session
-                    .call(request, async |session, request| session.packs().get_pack_version(request).await)
-                    .await?;
-                return Ok(Choice::Packs(
-                    answer.version.and_then(|version| version.pack).into_iter().collect(),
-                ));
-            }
-            let head = assign::statement(fleet)?.ok_or_else(|| {
-                CliError::usage(format!("the store knows nothing that `{}` enforced", args.fleet))
-                    .with_help("upload the pack if need be, and name it: `--to NAME@VERSION`")
+            None => Exit::Success,
+        };
+        let Some(generation) = keys else { return Ok(of_packs) };
+        if fleet.divergence.is_none() {
+            let done = Keys { fleet: &args.fleet, key_set_generation: generation };
+            print(format, &done, |out| {
+                writeln!(out, "recovered the key set of `{}` as generation {generation}", args.fleet)
             })?;
-            Ok(Choice::Packs(head.packs))
-        })
-        .await?;
-        rollout::finish(&session, format, Outcome::new("recovered", &args.fleet, assigned), &args.wait).await
+        }
+        note("keys that were made or revoked since the copy of the store are as they were then");
+        note(&format!("  help: look at `kt gateway-key list --fleet {}`, and revoke again", args.fleet));
+        let of_keys = rollout::finish_keys(&session, &args.fleet, generation, &args.change.wait).await?;
+        Ok(if of_packs == Exit::Success { of_keys } else { of_packs })
     })
+}
+
+async fn assignment(
+    session: &Session,
+    args: &Args,
+    signing: &Signing,
+    named: Option<(&str, &str)>,
+) -> Result<Assigned, CliError> {
+    let plan = Plan {
+        fleet: &args.fleet,
+        kind: v1::AssignmentKind::Recover,
+        reason: &args.change.message,
+        request_id: Uuid::now_v7(),
+        signing,
+        expected: None,
+    };
+    assign::assign(session, &plan, async |fleet| {
+        if fleet.divergence.is_none() {
+            return Err(not_diverged(&args.fleet));
+        }
+        if let Some((name, version)) = named {
+            let request = v1::GetPackVersionRequest { name: name.to_owned(), version: version.to_owned() };
+            let answer = session
+                .call(request, async |session, request| session.packs().get_pack_version(request).await)
+                .await?;
+            return Ok(Choice::Packs(answer.version.and_then(|version| version.pack).into_iter().collect()));
+        }
+        let head = assign::statement(fleet)?.ok_or_else(|| {
+            CliError::usage(format!("the store knows nothing that `{}` enforced", args.fleet))
+                .with_help("upload the pack if need be, and name it: `--to NAME@VERSION`")
+        })?;
+        Ok(Choice::Packs(head.packs))
+    })
+    .await
+}
+
+/// Lifts the key set that the store has above the one that was seen.
+async fn keys(
+    session: &Session,
+    args: &Args,
+    signing: &Signing,
+    divergence: &v1::Divergence,
+) -> Result<u64, CliError> {
+    let change = gateway_key::fleet::Change {
+        fleet: &args.fleet,
+        reason: &args.change.message,
+        signing,
+        above: Some(divergence.seen_generation),
+    };
+    gateway_key::fleet::put(session, &change, |set| {
+        if set.is_empty() && !args.without_keys {
+            return Err(CliError::usage(format!(
+                "the store has no gateway key of `{}`, and gateways have some",
+                args.fleet
+            ))
+            .with_help("`--without-keys` ends them all; make new ones then: `kt gateway-key create`"));
+        }
+        Ok(())
+    })
+    .await
+}
+
+fn not_diverged(fleet: &str) -> CliError {
+    CliError::failure(format!("the fleet `{fleet}` has not diverged"))
+        .with_help("there is nothing to recover; `kt pack publish` assigns a version")
 }

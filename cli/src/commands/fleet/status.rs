@@ -40,7 +40,11 @@ async fn once(session: &Session, format: Format, args: &Args) -> Result<Exit, Cl
     let answer = session
         .call(request, async |session, request| session.fleets().get_fleet_status(request).await)
         .await?;
-    let status = view::FleetStatus::from(&answer.status.unwrap_or_default());
+    let mut status = view::FleetStatus::from(&answer.status.unwrap_or_default());
+    if format != Format::Table && status.more_exceptions > 0 {
+        status.exceptions = super::exceptions(session, &args.fleet).await?;
+        status.more_exceptions = 0;
+    }
     print(format, &status, |out| human(out, &status))?;
     Ok(if is_settled(&status) { Exit::Success } else { Exit::Findings })
 }
@@ -48,7 +52,8 @@ async fn once(session: &Session, format: Format, args: &Args) -> Result<Exit, Cl
 /// Whether every connected gateway enforces what is wanted.
 fn is_settled(status: &view::FleetStatus) -> bool {
     let counts = status.counts;
-    counts.pending == 0 && counts.rejected == 0 && counts.silent == 0 && status.divergence.is_none()
+    let is_diverged = status.divergence.is_some() || status.key_set_divergence.is_some();
+    counts.pending == 0 && counts.rejected == 0 && counts.silent == 0 && !is_diverged
 }
 
 async fn watch(session: &Session, format: Format, args: &Args) -> Result<Exit, CliError> {
@@ -125,11 +130,16 @@ fn human(out: &mut dyn std::io::Write, status: &view::FleetStatus) -> std::io::R
     }
     lines.push(("applied", counted(status.counts)));
     lines.push(("key set", format!("generation {}", status.key_set_generation)));
-    if let Some(divergence) = &status.divergence {
+    for (divergence, of, what) in [
+        (&status.divergence, "", "nothing is published"),
+        (&status.key_set_divergence, " of the key set", "no key is made or revoked"),
+    ] {
+        let Some(divergence) = divergence else { continue };
+        let another = if divergence.is_conflict { "another " } else { "" };
         lines.push((
             "diverged",
             format!(
-                "gateway {} has shown generation {} on {}: nothing is published until `kt fleet recover {}`",
+                "gateway {} has shown {another}generation {}{of} on {}: {what} until `kt fleet recover {}`",
                 divergence.gateway_id,
                 divergence.seen_generation,
                 view::time(divergence.seen),
@@ -161,5 +171,9 @@ fn human(out: &mut dyn std::io::Write, status: &view::FleetStatus) -> std::io::R
             .map(|why| [String::new(), String::new(), String::new(), String::new(), String::new(), why]);
         std::iter::once(first).chain(more).collect::<Vec<_>>()
     });
-    write!(out, "\n{}", table(["EXCEPTION", "STATE", "GENERATION", "ENFORCES", "HEARD OF", "WHY"], rows))
+    write!(out, "\n{}", table(["EXCEPTION", "STATE", "GENERATION", "ENFORCES", "HEARD OF", "WHY"], rows))?;
+    match status.more_exceptions {
+        0 => Ok(()),
+        more => writeln!(out, "and {more} more: `kt fleet status {} -o json` lists all", status.fleet),
+    }
 }

@@ -10,28 +10,17 @@ use uuid::Uuid;
 
 use super::{Create, List, Revoke, Rotate, expiry, random_hex};
 use crate::{
-    commands::signing::{SignArgs, Signing},
+    commands::{
+        rollout::{self, ChangeArgs},
+        signing::Signing,
+    },
     exit::{CliError, Exit},
     output::{Format, note, print, table},
-    server::{self, ServerArgs, Session, view},
+    server::{self, Session, view},
 };
 
 /// How often a set that moved is read again.
 const ATTEMPTS: u32 = 5;
-
-/// Where a fleet's keys are, and who signs them.
-#[derive(Debug, clap::Args)]
-pub(crate) struct FleetArgs {
-    #[command(flatten)]
-    pub(super) sign: SignArgs,
-
-    /// Why, for the history.
-    #[arg(long, short, value_name = "TEXT", default_value = "", requires = "fleet")]
-    pub(super) message: String,
-
-    #[command(flatten)]
-    pub(super) server: ServerArgs,
-}
 
 #[derive(Serialize)]
 struct Created<'a> {
@@ -65,7 +54,7 @@ struct Listed {
 
 /// Makes a key of a fleet.
 pub(super) fn create(format: Format, fleet: &str, args: &Create) -> Result<Exit, CliError> {
-    let signing = args.fleet.sign.load()?;
+    let signing = args.change.sign.load()?;
     let now = Timestamp::now();
     let text = format!("{}{}", keys::PREFIX, random_hex::<32>()?);
     let mut key = new_key(&text, now)?;
@@ -77,8 +66,8 @@ pub(super) fn create(format: Format, fleet: &str, args: &Create) -> Result<Exit,
         Some(days) => expiry(now, days)?.as_microsecond(),
         None => 0,
     };
-    let change = Change { fleet, reason: &args.fleet.message, signing: &signing };
-    let generation = server::run(&args.fleet.server, async |session| {
+    let change = Change { fleet, reason: &args.change.message, signing: &signing, above: None };
+    let generation = server::run(&args.change.server, async |session| {
         let key = with_author(&session, key.clone()).await?;
         put(&session, &change, |set| {
             set.push(key.clone());
@@ -100,22 +89,22 @@ pub(super) fn create(format: Format, fleet: &str, args: &Create) -> Result<Exit,
     if format == Format::Table {
         note(&format!("made `{}` for `{fleet}`; the key is shown this once", key.id));
     }
-    Ok(Exit::Success)
+    wait(fleet, generation, &args.change)
 }
 
 /// Makes a key that takes the place of another: both live until the older one ends.
 pub(super) fn rotate(format: Format, args: &Rotate) -> Result<Exit, CliError> {
-    let signing = args.more.sign.load()?;
+    let signing = args.change.sign.load()?;
     let now = Timestamp::now();
     let text = format!("{}{}", keys::PREFIX, random_hex::<32>()?);
     let key = new_key(&text, now)?;
     let older_expires =
         now.checked_add(args.overlap).map_err(|_| CliError::usage("`--overlap` is beyond the calendar"))?;
     let expires = args.expires_in_days.map(|days| expiry(now, days)).transpose()?;
-    let change = Change { fleet: &args.fleet, reason: &args.more.message, signing: &signing };
+    let change = Change { fleet: &args.fleet, reason: &args.change.message, signing: &signing, above: None };
     let mut made = key.clone();
     let mut ends = older_expires;
-    let generation = server::run(&args.more.server, async |session| {
+    let generation = server::run(&args.change.server, async |session| {
         let key = with_author(&session, key.clone()).await?;
         put(&session, &change, |set| {
             if let Some(next) = set.iter().find(|key| key.rotated_from.as_ref() == Some(&args.id)) {
@@ -168,7 +157,7 @@ pub(super) fn rotate(format: Format, args: &Rotate) -> Result<Exit, CliError> {
             made.id, args.id
         ));
     }
-    Ok(Exit::Success)
+    wait(&args.fleet, generation, &args.change)
 }
 
 /// Lists the keys of a fleet.
@@ -217,9 +206,9 @@ pub(super) fn list(format: Format, fleet: &str, args: &List) -> Result<Exit, Cli
 
 /// Takes a key out of the set.
 pub(super) fn revoke(fleet: &str, args: &Revoke) -> Result<Exit, CliError> {
-    let signing = args.fleet.sign.load()?;
-    let change = Change { fleet, reason: &args.fleet.message, signing: &signing };
-    server::run(&args.fleet.server, async |session| {
+    let signing = args.change.sign.load()?;
+    let change = Change { fleet, reason: &args.change.message, signing: &signing, above: None };
+    let generation = server::run(&args.change.server, async |session| {
         put(&session, &change, |set| {
             find(set, &args.id, fleet)?;
             set.retain(|key| key.id != args.id);
@@ -228,14 +217,26 @@ pub(super) fn revoke(fleet: &str, args: &Revoke) -> Result<Exit, CliError> {
         .await
     })?;
     note(&format!("revoked `{}`: gateways of `{fleet}` refuse it within a second of hearing it", args.id));
-    Ok(Exit::Success)
+    wait(fleet, generation, &args.change)
+}
+
+/// Waits for the gateways where that was asked. What was done has been said: a key is shown even if none takes it.
+fn wait(fleet: &str, generation: u64, args: &ChangeArgs) -> Result<Exit, CliError> {
+    if !args.wait.is_wanted() {
+        return Ok(Exit::Success);
+    }
+    server::run(&args.server, async |session| {
+        rollout::finish_keys(&session, fleet, generation, &args.wait).await
+    })
 }
 
 /// A change of a key set.
-struct Change<'a> {
-    fleet: &'a str,
-    reason: &'a str,
-    signing: &'a Signing,
+pub(in crate::commands) struct Change<'a> {
+    pub(in crate::commands) fleet: &'a str,
+    pub(in crate::commands) reason: &'a str,
+    pub(in crate::commands) signing: &'a Signing,
+    /// Set for a recovery: the generation that a gateway has shown.
+    pub(in crate::commands) above: Option<u64>,
 }
 
 fn new_key(text: &str, now: Timestamp) -> Result<v1::GatewayKey, CliError> {
@@ -280,7 +281,7 @@ async fn read(session: &Session, fleet: &str) -> Result<Read, CliError> {
 }
 
 /// Changes the set and puts it back; a set that moved meanwhile is changed again.
-async fn put(
+pub(in crate::commands) async fn put(
     session: &Session,
     plan: &Change<'_>,
     mut change: impl FnMut(&mut Vec<v1::GatewayKey>) -> Result<(), CliError>,
@@ -291,7 +292,7 @@ async fn put(
         let expected_generation = set.generation;
         plan.signing.follows(&format!("the key set of `{}`", plan.fleet), before.as_ref())?;
         change(&mut set.keys)?;
-        set.generation += 1;
+        set.generation = set.generation.max(plan.above.unwrap_or_default()) + 1;
         set.expires_us = plan.signing.expires_us;
         let request = v1::PutKeySetRequest {
             fleet: plan.fleet.to_owned(),
@@ -299,6 +300,7 @@ async fn put(
             key_set: Some(signed::seal(&set, &plan.signing.signers)),
             reason: plan.reason.to_owned(),
             request_id: request_id.clone(),
+            is_recovery: plan.above.is_some(),
         };
         match session.call(request, async |session, request| session.keys().put_key_set(request).await).await
         {

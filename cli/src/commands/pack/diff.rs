@@ -1,14 +1,15 @@
 //! `kt pack diff`: what differs between two packs, for people who review one.
 
+mod defaults;
 mod tree;
 
 use std::path::Path;
 
-use kt_policy::{pack::Pack, verdict::PolicyKind};
+use kt_policy::pack::Pack;
 use kt_proto::{signed, v1};
 use serde::Serialize;
 
-use self::tree::Change;
+use self::{defaults::Defaults, tree::Change};
 use super::{name_and_version, versions};
 use crate::{
     commands::{assign, pack_file},
@@ -83,8 +84,11 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
     };
     let old = parse(&args.from, &from)?;
     let new = parse(&args.to, &to)?;
+    let mut changes = tree::changes(&value(&old)?, &value(&new)?);
+    let defaults = Defaults::load();
+    changes.iter_mut().for_each(|change| defaults.strip(change));
     let report = Report {
-        changes: tree::changes(&value(&old)?, &value(&new)?),
+        changes,
         text: (args.text && from != to).then(|| unified(args, &from, &to)),
         from: named(&args.from, &old, &from),
         to: named(&args.to, &new, &to),
@@ -148,19 +152,7 @@ fn parse(side: &str, source: &[u8]) -> Result<Pack, CliError> {
         pack_file::draw(Path::new(side), source, &findings)?;
         return Err(CliError::usage(format!("`{side}` can't be read as a pack")));
     };
-    let mut pack = parsed.pack;
-    let blocks = &mut pack.policy;
-    for kind in &pack.policies.chain {
-        match kind {
-            PolicyKind::PromptInjection => drop(blocks.prompt_injection.get_or_insert_default()),
-            PolicyKind::PiiDetector => drop(blocks.pii_detector.get_or_insert_default()),
-            PolicyKind::DlpFilter => drop(blocks.dlp_filter.get_or_insert_default()),
-            PolicyKind::Rbac => drop(blocks.rbac.get_or_insert_default()),
-            PolicyKind::AuditLogger => drop(blocks.audit_logger.get_or_insert_default()),
-            PolicyKind::DataRoutingPolicy => drop(blocks.data_routing_policy.get_or_insert_default()),
-        }
-    }
-    Ok(pack)
+    Ok(defaults::filled(parsed.pack))
 }
 
 fn value(pack: &Pack) -> Result<serde_json::Value, CliError> {

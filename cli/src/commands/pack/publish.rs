@@ -12,12 +12,12 @@ use crate::{
     commands::{
         assign::{self, Choice, Plan},
         pack_file,
-        rollout::{self, Outcome, WaitArgs},
-        signing::{SignArgs, Signing},
+        rollout::{self, ChangeArgs, Outcome},
+        signing::Signing,
     },
     exit::{CliError, Exit},
     output::{Format, print, sanitize::clean},
-    server::{self, ServerArgs, Session, view},
+    server::{self, Session, view},
 };
 
 /// Uploads a pack and makes a fleet enforce it.
@@ -31,16 +31,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FLEET", default_value = "default")]
     fleet: String,
 
-    /// Why, for the history.
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
-    message: String,
-
     /// Says what would be done, and changes nothing.
     #[arg(long)]
     dry_run: bool,
-
-    #[command(flatten)]
-    wait: WaitArgs,
 
     /// Only while the fleet has this generation; 0: while it has none.
     #[arg(long, value_name = "GENERATION")]
@@ -51,10 +44,7 @@ pub(crate) struct Args {
     signatures: Vec<PathBuf>,
 
     #[command(flatten)]
-    sign: SignArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
+    change: ChangeArgs,
 }
 
 #[derive(Serialize)]
@@ -75,12 +65,12 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
         pack_file::draw(&args.file, &source, &found)?;
         return Ok(Exit::Findings);
     }
-    let signing = args.sign.load()?;
+    let signing = args.change.sign.load()?;
     let made = match &*args.signatures {
         [] => None,
         files => Some(made(args, &source, files, &signing)?),
     };
-    server::run(&args.server, async |session| {
+    server::run(&args.change.server, async |session| {
         if args.dry_run {
             dry_run(&session, format, args, &source).await
         } else {
@@ -137,7 +127,7 @@ async fn publish(
     let plan = Plan {
         fleet: &args.fleet,
         kind: v1::AssignmentKind::Publish,
-        reason: &args.message,
+        reason: &args.change.message,
         request_id,
         signing,
         expected: args.expect_generation,
@@ -159,7 +149,8 @@ async fn publish(
             .await?
         }
     };
-    rollout::finish(session, format, Outcome::new("published", &args.fleet, assigned), &args.wait).await
+    rollout::finish(session, format, Outcome::new("published", &args.fleet, assigned), &args.change.wait)
+        .await
 }
 
 /// Whether the fleet enforces exactly this version.
@@ -177,7 +168,7 @@ async fn upload(
 ) -> Result<Option<v1::PackVersion>, CliError> {
     let request = v1::UploadPackRequest {
         source: source.to_vec().into(),
-        message: args.message.clone(),
+        message: args.change.message.clone(),
         request_id: request_id.to_string(),
     };
     let answer =

@@ -7,12 +7,11 @@ use super::name_and_version;
 use crate::{
     commands::{
         assign::{self, Choice, Plan},
-        rollout::{self, Outcome, WaitArgs},
-        signing::SignArgs,
+        rollout::{self, ChangeArgs, Outcome},
     },
     exit::{CliError, Exit},
     output::Format,
-    server::{self, ServerArgs, Session},
+    server::{self, Session},
 };
 
 /// Makes a fleet enforce an older version again.
@@ -30,28 +29,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "GENERATION")]
     to_generation: Option<u64>,
 
-    /// Why, for the history.
-    #[arg(long, short, value_name = "TEXT", default_value = "")]
-    message: String,
-
     #[command(flatten)]
-    wait: WaitArgs,
-
-    #[command(flatten)]
-    sign: SignArgs,
-
-    #[command(flatten)]
-    server: ServerArgs,
+    change: ChangeArgs,
 }
 
 /// Rolls back.
 pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
-    let signing = args.sign.load()?;
-    server::run(&args.server, async |session| {
+    let signing = args.change.sign.load()?;
+    server::run(&args.change.server, async |session| {
         let plan = Plan {
             fleet: &args.fleet,
             kind: v1::AssignmentKind::Rollback,
-            reason: &args.message,
+            reason: &args.change.message,
             request_id: Uuid::now_v7(),
             signing: &signing,
             expected: None,
@@ -76,8 +65,13 @@ pub(crate) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
             Ok(if packs == head.packs { Choice::Nothing } else { Choice::Packs(packs) })
         })
         .await?;
-        rollout::finish(&session, format, Outcome::new("rolled back", &args.fleet, assigned), &args.wait)
-            .await
+        rollout::finish(
+            &session,
+            format,
+            Outcome::new("rolled back", &args.fleet, assigned),
+            &args.change.wait,
+        )
+        .await
     })
 }
 

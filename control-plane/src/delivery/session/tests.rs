@@ -31,6 +31,10 @@ fn held(offer: &Offer) -> v1::Held {
     v1::Held { generation: offer.generation, digest: offer.digest.0.to_vec(), source: 1 }
 }
 
+fn ahead(offer: &Offer) -> Ahead {
+    Ahead { document: offer.document, generation: offer.generation, digest: offer.digest }
+}
+
 impl Stream {
     fn open(hello: v1::Hello, wanted: &Arc<Wanted>) -> Self {
         let message = v1::GatewayMessage { message: Some(v1::gateway_message::Message::Hello(hello)) };
@@ -171,12 +175,12 @@ async fn worker_never_takes_lower_generation() {
     assert!(stream.session.needs_refresh());
 
     // The replica lagged: after the refresh it knows what the gateway has.
-    assert_eq!(stream.session.refreshed(testing::wanted(Some(&three), None)), None);
+    assert_eq!(stream.session.refreshed(testing::wanted(Some(&three), None)), []);
     assert!(!stream.session.needs_refresh() && stream.offers().is_empty());
 
     // The store was restored: also what it reads afresh is lower. Nothing is sent, and it is said.
     let mut stream = Stream::open(v1::Hello { assignment: Some(held(&three)), ..hello() }, &lagging);
-    assert_eq!(stream.session.refreshed(Arc::clone(&lagging)), Some((3, three.digest)));
+    assert_eq!(stream.session.refreshed(Arc::clone(&lagging)), [ahead(&three)]);
     assert!(!stream.session.needs_refresh() && stream.offers().is_empty());
     let two = testing::assignment(2, "b");
     stream.session.want(testing::wanted(Some(&two), None));
@@ -193,8 +197,30 @@ async fn the_same_generation_with_another_digest_is_never_sent() {
     let (ours, theirs) = (testing::assignment(2, "ours"), testing::assignment(2, "theirs"));
     let wanted = testing::wanted(Some(&ours), None);
     let mut stream = Stream::open(v1::Hello { assignment: Some(held(&theirs)), ..hello() }, &wanted);
-    assert_eq!(stream.session.refreshed(wanted), Some((2, theirs.digest)));
+    assert_eq!(stream.session.refreshed(wanted), [ahead(&theirs)]);
     assert!(stream.offers().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_set_above_the_stored_one_is_said_and_not_replaced_until_it_was_recovered() {
+    let (one, keys) = (testing::assignment(1, "a"), testing::key_set(6));
+    let restored = testing::wanted(Some(&one), Some(&testing::key_set(4)));
+    let mut stream = Stream::open(
+        v1::Hello { assignment: Some(held(&one)), key_set: Some(held(&keys)), ..hello() },
+        &restored,
+    );
+    assert!(stream.session.needs_refresh());
+    assert_eq!(stream.session.refreshed(restored), [ahead(&keys)]);
+    assert!(stream.offers().is_empty());
+    // Counted on from the copy: lower, and later the same generation with another content.
+    for generation in [5, 6] {
+        let next = testing::wanted(Some(&one), Some(&testing::key_set_of(generation, &["k1"])));
+        stream.session.want(Arc::clone(&next));
+        assert!(stream.offers().is_empty());
+        assert_eq!(stream.session.refreshed(next), [ahead(&keys)]);
+    }
+    stream.session.want(testing::wanted(Some(&one), Some(&testing::key_set(7))));
+    assert_eq!(stream.generations(), [7]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,7 +229,7 @@ async fn a_gateway_with_a_document_of_an_empty_fleet_is_ahead() {
     let nothing = testing::wanted(None, None);
     let mut stream = Stream::open(v1::Hello { assignment: Some(held(&five)), ..hello() }, &nothing);
     assert!(stream.session.needs_refresh());
-    assert_eq!(stream.session.refreshed(nothing), Some((5, five.digest)));
+    assert_eq!(stream.session.refreshed(nothing), [ahead(&five)]);
 }
 
 #[tokio::test(start_paused = true)]

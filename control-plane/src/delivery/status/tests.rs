@@ -50,7 +50,8 @@ impl Fleet {
         let (greeting, features) = greeting(id, process);
         let contact_us = Arc::new(AtomicI64::new(now_us));
         let (replace, replaced) = oneshot::channel();
-        let link = Link { session: self.sessions, replace, contact_us: Arc::clone(&contact_us) };
+        let link =
+            Link { session: self.sessions, replace, contact_us: Arc::clone(&contact_us), since_us: now_us };
         let joined = self.roster.join(&self.name, &greeting, Arc::new(features), link);
         Connected { id: greeting.gateway_id, session: self.sessions, contact_us, replaced, joined }
     }
@@ -201,6 +202,62 @@ fn a_gateway_that_moved_to_another_replica_counts_once_where_it_is_connected() {
     let record = here.record(&wanted, now);
     there.hears(&[&record], now);
     assert_eq!(there.counts(&wanted, now).applied, 1);
+}
+
+#[test]
+fn exceptions_are_in_order_of_state_and_name_and_those_that_are_left_out_are_counted() {
+    let mut fleet = Fleet::new("r1");
+    let one = testing::assignment(1, "a");
+    let wanted = testing::wanted(Some(&one), None);
+    let gateways: Vec<_> = (100..400_u128).rev().map(|id| fleet.connect(id, id, 0)).collect();
+    fleet.reports(&gateways[7], rejected(&one));
+    let status = fleet.roster.status("default", &FleetState::default(), &wanted, 0);
+    let names: Vec<_> = status.exceptions.iter().map(|gateway| gateway.name.clone()).collect();
+    let expected = std::iter::once(392).chain(100..299).map(|id| format!("gw-{id}"));
+    assert_eq!(names, expected.collect::<Vec<_>>());
+    assert_eq!((status.exceptions.len(), status.more_exceptions), (MAX_EXCEPTIONS, 100));
+    let all = fleet.roster.gateways("default", &wanted, 0);
+    assert!(all.len() == 300 && all.is_sorted_by_key(|gateway| gateway.name.clone()));
+}
+
+#[test]
+fn another_document_of_the_wanted_generation_is_a_conflict_at_every_replica() {
+    let (mut here, mut there) = (Fleet::new("r1"), Fleet::new("r2"));
+    let (ours, theirs) = (testing::assignment(2, "ours"), testing::assignment(2, "theirs"));
+    let wanted = testing::wanted(Some(&ours), None);
+    let gateway = there.connect(1, 1, 0);
+    there.reports(&gateway, applied(&theirs));
+    here.hears(&[&there.record(&wanted, 0)], 0);
+    for fleet in [&there, &here] {
+        let status = fleet.roster.status("default", &FleetState::default(), &wanted, 0);
+        let exception = &status.exceptions[0];
+        assert!(exception.is_conflicting && exception.state() == Standing::Pending);
+        assert!(exception.degraded[0].contains("another one"), "{:?}", exception.degraded);
+    }
+}
+
+#[test]
+fn the_same_gateway_at_another_replica_replaces_the_older_stream() {
+    let (mut here, mut there) = (Fleet::new("r1"), Fleet::new("r2"));
+    let wanted = testing::wanted(None, None);
+    let mut old = here.connect(1, 1, 0);
+    // The same process has changed replicas, and another process has come at about the same time: neither is sure.
+    let same = there.connect(1, 1, (i64::from(CLEARLY_LATER_S) + 1) * SECOND);
+    here.hears(&[&there.record(&wanted, 20 * SECOND)], 20 * SECOND);
+    there.leaves(&same);
+    let close = there.connect(1, 2, i64::from(CLEARLY_LATER_S) * SECOND);
+    here.hears(&[&there.record(&wanted, 20 * SECOND)], 20 * SECOND);
+    assert!(old.replaced.try_recv().is_err());
+    there.leaves(&close);
+    let new = there.connect(1, 2, (i64::from(CLEARLY_LATER_S) + 1) * SECOND);
+    here.hears(&[&there.record(&wanted, 20 * SECOND)], 20 * SECOND);
+    assert_eq!(old.replaced.try_recv(), Ok(()));
+    // What the older one still says is of no interest, and the newer one hears nothing of it.
+    here.leaves(&old);
+    there.hears(&[&here.record(&wanted, 20 * SECOND)], 20 * SECOND);
+    let mut replaced = new.replaced;
+    assert!(replaced.try_recv().is_err());
+    assert_eq!(here.counts(&wanted, 20 * SECOND).gateways, 1);
 }
 
 #[test]

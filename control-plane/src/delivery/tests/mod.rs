@@ -290,6 +290,41 @@ async fn a_gateway_above_the_head_marks_the_fleet_and_is_sent_nothing() {
 }
 
 #[tokio::test]
+async fn a_gateway_with_a_key_set_above_the_stored_one_marks_the_key_set_alone() {
+    let (plane, replica) = started().await;
+    plane.publish("default", 1, SOURCE).await;
+    plane.keys("default", 3, &["k1"]).await;
+    replica.status_when("default", |_| replica.generation("default") == 1).await;
+    let held = |generation| v1::Held { generation, digest: vec![7; 32], source: 1 };
+    let assignment = Some(plane.head("default").await);
+    let ahead = v1::Hello { assignment: assignment.clone(), key_set: Some(held(7)), ..hello(1) };
+    let mut gateway = replica.connect_as(ahead, "kt_gw_default").await;
+    gateway.welcome().await;
+    let divergence = plane.key_set_divergence("default").await;
+    assert_eq!((divergence.seen_generation, divergence.is_conflict), (7, false));
+    assert_eq!(plane.no_divergence("default").await, None);
+    assert!(gateway.is_quiet().await);
+    replica.status_when("default", |counts| counts.pending == 1).await;
+    let status = replica.delivery.status("default").await.unwrap().unwrap();
+    assert_eq!(status.key_set_divergence.unwrap().seen_generation, 7);
+    // A recovery goes above it, and is pushed.
+    plane.keys("default", 8, &["k1"]).await;
+    assert_eq!(gateway.keys_generation().await, 8);
+}
+
+#[tokio::test]
+async fn another_key_set_of_the_stored_generation_is_marked_as_a_conflict() {
+    let (plane, replica) = started().await;
+    plane.keys("default", 3, &["k1"]).await;
+    let ahead = v1::Held { generation: 3, digest: vec![7; 32], source: 1 };
+    let hello = v1::Hello { key_set: Some(ahead), ..hello(1) };
+    let mut gateway = replica.connect_as(hello, "kt_gw_default").await;
+    gateway.welcome().await;
+    let divergence = plane.key_set_divergence("default").await;
+    assert_eq!((divergence.seen_generation, divergence.is_conflict), (3, true));
+}
+
+#[tokio::test]
 async fn a_lagging_replica_reads_the_store_before_it_calls_a_fleet_diverged() {
     let (plane, replica) = started().await;
     plane.publish("default", 1, SOURCE).await;

@@ -216,6 +216,11 @@ impl Plane {
         v1::Divergence::decode(self.written(&StateKey::Divergence(fleet).path()).await).unwrap()
     }
 
+    /// Waits for the mark of the key set.
+    pub(super) async fn key_set_divergence(&self, fleet: &str) -> v1::Divergence {
+        v1::Divergence::decode(self.written(&StateKey::KeySetDivergence(fleet).path()).await).unwrap()
+    }
+
     pub(super) async fn no_divergence(&self, fleet: &str) -> Option<Bytes> {
         self.store.get(&StateKey::Divergence(fleet).path()).await.unwrap().map(|entry| entry.value)
     }
@@ -380,6 +385,15 @@ impl Gateway {
     pub(super) async fn assign_generation(&mut self) -> u64 {
         let assign = self.assign().await;
         signed::read::<v1::AssignmentStatement>(&assign.assignment.unwrap()).unwrap().generation
+    }
+
+    /// The generation of the next key set; assignments before it are passed over.
+    pub(super) async fn keys_generation(&mut self) -> u64 {
+        loop {
+            if let Heard::AssignKeys(assign) = self.next().await {
+                return signed::read::<v1::KeySetStatement>(&assign.key_set.unwrap()).unwrap().generation;
+            }
+        }
     }
 
     /// Reads until the stream ends, and tells how.

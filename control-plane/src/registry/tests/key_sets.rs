@@ -13,6 +13,7 @@ fn put(expected: u64, generation: u64, keys: Vec<v1::GatewayKey>) -> v1::PutKeyS
         key_set: Some(signed::seal(&statement, &[])),
         reason: String::new(),
         request_id: request_id(),
+        is_recovery: false,
     }
 }
 
@@ -35,6 +36,59 @@ async fn a_key_set_is_replaced_whole_and_only_grows() {
     assert_eq!((statement.generation, statement.keys.len()), (5, 2));
     assert_eq!(plane.registry.fleet("default").await.unwrap().key_set_generation, 5);
     assert_eq!(plane.changes().await[0], "key-set.put default generation 5: 2 keys");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diverged_key_set_takes_only_a_recovery_above_what_was_seen() {
+    let plane = Plane::new().await;
+    ask(&plane, &put(0, 1, vec![key("a"), key("b")])).await.unwrap();
+    let recover = v1::PutKeySetRequest { is_recovery: true, ..put(1, 8, vec![key("a"), key("b")]) };
+    assert_eq!(ask(&plane, &recover).await.unwrap_err().code, Code::StatementInvalid, "it has not diverged");
+    let divergence = v1::Divergence { seen_generation: 7, ..v1::Divergence::default() };
+    let mark = paths::StateKey::KeySetDivergence("default").path();
+    let commit = Commit { writes: vec![super::put(mark, &divergence)], ..Commit::default() };
+    plane.store.commit(commit).await.unwrap();
+    let fleet = plane.registry.fleet("default").await.unwrap();
+    assert_eq!((fleet.key_set_divergence, fleet.divergence), (Some(divergence), None));
+    // A revocation that gateways would take for older than what they have is not said to be done.
+    let before = plane.everything().await;
+    let refused = ask(&plane, &put(1, 2, vec![key("a")])).await.unwrap_err();
+    assert_eq!(refused.code, Code::FleetDiverged);
+    assert!(refused.message.contains("kt fleet recover default"), "{refused}");
+    let low = v1::PutKeySetRequest { is_recovery: true, ..put(1, 7, vec![key("a")]) };
+    assert_eq!(ask(&plane, &low).await.unwrap_err().code, Code::StatementInvalid);
+    assert_eq!(plane.everything().await, before);
+    // Nor does it stop a publish.
+    let pack = plane.upload("1.0.0").await;
+    let publish = request(0, &statement(1, &pack));
+    plane.registry.assign("ann (at_1)", &publish).await.unwrap();
+
+    assert_eq!(ask(&plane, &recover).await.unwrap().generation, 8);
+    assert!(ask(&plane, &recover).await.unwrap().is_unchanged);
+    assert_eq!(plane.registry.fleet("default").await.unwrap().key_set_divergence, None);
+    assert_eq!(plane.changes().await[0], "key-set.recover default generation 8: 2 keys");
+    ask(&plane, &put(8, 9, vec![key("a")])).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_is_made_once_however_often_the_same_request_comes() {
+    let plane = Plane::new().await;
+    let edge = fleet("edge", "Frankfurt");
+    let create =
+        async |request: &v1::CreateFleetRequest| plane.registry.create_fleet("ann (at_1)", request).await;
+    let made = create(&edge).await.unwrap();
+    let before = plane.everything().await;
+    assert_eq!(create(&edge).await.unwrap(), made);
+    assert_eq!(create(&fleet("edge", "Frankfurt")).await.unwrap_err().code, Code::FleetExists);
+    let other = v1::CreateFleetRequest { description: "Dublin".to_owned(), ..edge };
+    assert_eq!(create(&other).await.unwrap_err().code, Code::RequestIdReused);
+    assert_eq!(plane.everything().await, before);
+    for fault in [Fault::UnknownButDone, Fault::UnknownAndNotDone] {
+        let name = format!("{fault:?}").to_lowercase();
+        plane.store.fault_next(fault);
+        assert_eq!(create(&fleet(&name, "")).await.unwrap().name, name);
+    }
+    assert_eq!(plane.changes().await.len(), 4);
 }
 
 #[tokio::test(start_paused = true)]

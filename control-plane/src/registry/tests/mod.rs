@@ -30,6 +30,11 @@ fn pack(version: &str, more: &str) -> Bytes {
     format!("pack: {{name: demo, version: {version}}}\npolicies: {{chain: [audit-logger]}}\n{more}").into()
 }
 
+fn fleet(name: &str, description: &str) -> v1::CreateFleetRequest {
+    let (name, description) = (name.to_owned(), description.to_owned());
+    v1::CreateFleetRequest { name, description, request_id: request_id() }
+}
+
 fn request_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }
@@ -39,7 +44,7 @@ use bytes::Bytes;
 impl Plane {
     async fn new() -> Self {
         let plane = Self::over(Scripted::new(), Trust::default()).await;
-        plane.registry.create_fleet("ann (at_1)", "default", "").await.unwrap();
+        plane.registry.create_fleet("ann (at_1)", &fleet("default", "")).await.unwrap();
         plane
     }
 

@@ -80,7 +80,7 @@ impl EtcdStore {
     /// Wrong settings; or why the cluster can't be read: it may be tried again after [`StoreError::Unavailable`].
     pub async fn connect(settings: &EtcdSettings) -> Result<Self, EtcdError> {
         let members = Arc::new(Members::new(settings)?);
-        let first = members.call(Kind::Read, |client| get(client, crate::paths::CLUSTER, None)).await;
+        let first = members.call(Kind::Read, |client| get(client, crate::paths::NOTHING, None)).await;
         let first = first.map_err(|failure| read_error(&failure))?;
         let header = first.header().ok_or_else(no_header)?;
         let inner = Arc::new(Inner { members: Arc::clone(&members), tracker: Tracker::new(header) });
@@ -151,7 +151,7 @@ impl EtcdStore {
             // The code is the same for "no user" and for "too large"; only the first meets a read too.
             Failure::Refused(_) => {
                 let key = commit.writes.first().map(Write::key);
-                match self.inner.read(key.unwrap_or(crate::paths::CLUSTER)).await {
+                match self.inner.read(key.unwrap_or(crate::paths::NOTHING)).await {
                     Err(Failure::Refused(_)) => StoreError::Denied(text),
                     _ => StoreError::TooLarge(text),
                 }
@@ -232,7 +232,7 @@ impl Inner {
     }
 
     async fn linearizable_revision(&self) -> Result<Revision, StoreError> {
-        let response = self.read(crate::paths::CLUSTER).await.map_err(|failure| read_error(&failure))?;
+        let response = self.read(crate::paths::NOTHING).await.map_err(|failure| read_error(&failure))?;
         Ok(revision(response.header().ok_or_else(no_header)?.revision()))
     }
 

@@ -20,7 +20,27 @@ fn beat(assignment: u64, key_set: u64) -> Message {
         server_time_us: 0,
         assignment_generation: assignment,
         key_set_generation: key_set,
+        ..v1::ServerHeartbeat::default()
     })
+}
+
+#[test]
+fn the_same_generation_with_another_digest_is_a_conflict_and_nothing_else_is() {
+    let held = |generation| Some(Held { generation, digest: kt_audit::Digest([1; 32]) });
+    let beat = |generation, digest: &[u8]| v1::ServerHeartbeat {
+        assignment_generation: generation,
+        assignment_digest: digest.to_vec(),
+        key_set_generation: generation,
+        key_set_digest: digest.to_vec(),
+        ..v1::ServerHeartbeat::default()
+    };
+    let conflicts = |beat, held| Session::conflicts(&beat, held, held);
+    assert_eq!(conflicts(beat(3, &[2; 32]), held(3)), [Some(3), Some(3)]);
+    assert_eq!(conflicts(beat(3, &[1; 32]), held(3)), [None, None]);
+    // An older control plane says no digest; a lagging one speaks of another generation.
+    assert_eq!(conflicts(beat(3, &[]), held(3)), [None, None]);
+    assert_eq!(conflicts(beat(2, &[2; 32]), held(3)), [None, None]);
+    assert_eq!(conflicts(beat(3, &[2; 32]), None), [None, None]);
 }
 
 fn secs(seconds: u64) -> Duration {

@@ -36,8 +36,8 @@ const FIRST_QUESTION: usize = 64;
 /// How a text is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
-    /// Nothing but white space so far.
-    Blank,
+    /// Nothing but white space so far, in the bytes that were read.
+    Blank { read: usize },
     /// In windows.
     Prose,
     /// It began like JSON and is so still; asked again at this length.
@@ -54,9 +54,12 @@ struct Edit {
 
 /// One text. Offsets are bytes of all of it.
 pub(super) struct Channel {
-    name: answer::Channel,
-    /// The text from `base` on.
-    text: String,
+    /// Where it stands in the answer, fit for records.
+    pointer: String,
+    group: u64,
+    /// The text from `base` on, behind `gone` bytes that no window needs.
+    kept: String,
+    gone: usize,
     base: usize,
     /// Code points before `base`.
     points: usize,
@@ -66,14 +69,13 @@ pub(super) struct Channel {
     next: usize,
     shape: Shape,
     edits: VecDeque<Edit>,
-    is_ended: bool,
 }
 
 /// Its debug form tells sizes, never the text.
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Channel")
-            .field("name", &self.name)
+            .field("pointer", &self.pointer)
             .field("bytes", &self.len())
             .field("settled", &self.settled)
             .field("shape", &self.shape)
@@ -82,35 +84,37 @@ impl std::fmt::Debug for Channel {
 }
 
 impl Channel {
-    pub(super) fn new(name: answer::Channel, hold_back: usize) -> Self {
-        let shape = if name.kind == FieldKind::ToolArguments { Shape::Whole } else { Shape::Blank };
+    pub(super) fn new(name: &answer::Channel, hold_back: usize) -> Self {
+        let shape =
+            if name.kind == FieldKind::ToolArguments { Shape::Whole } else { Shape::Blank { read: 0 } };
         Self {
-            name,
-            text: String::new(),
+            pointer: answer::recorded(&name.pointer),
+            group: name.group,
+            kept: String::new(),
+            gone: 0,
             base: 0,
             points: 0,
             settled: 0,
             next: hold_back + STEP,
             shape,
             edits: VecDeque::new(),
-            is_ended: false,
         }
     }
 
-    pub(super) fn is(&self, name: &answer::Channel) -> bool {
-        !self.is_ended && self.name == *name
-    }
-
     pub(super) const fn group(&self) -> u64 {
-        self.name.group
+        self.group
     }
 
-    pub(super) const fn is_ended(&self) -> bool {
-        self.is_ended
+    fn text(&self) -> &str {
+        self.kept.get(self.gone..).unwrap_or_default()
     }
 
     const fn len(&self) -> usize {
-        self.base + self.text.len()
+        self.base + self.kept.len() - self.gone
+    }
+
+    pub(super) const fn unsettled(&self) -> usize {
+        self.len() - self.settled
     }
 
     pub(super) const fn is_settled(&self, end: usize) -> bool {
@@ -120,7 +124,7 @@ impl Channel {
     /// Adds a piece, and tells where it stands.
     pub(super) fn push(&mut self, piece: &str) -> Range<usize> {
         let start = self.len();
-        self.text.push_str(piece);
+        self.kept.push_str(piece);
         start..self.len()
     }
 
@@ -134,18 +138,26 @@ impl Channel {
         loop {
             match self.shape {
                 Shape::Whole => return Ok(()),
-                Shape::Blank => match self.text.trim_start() {
-                    "" => return Ok(()),
-                    text if looks_like_json(text) => self.shape = Shape::Json { asked_at: FIRST_QUESTION },
-                    _ => self.shape = Shape::Prose,
-                },
-                Shape::Json { asked_at } => {
-                    let Some(begun) = self.text.get(..self.text.floor_char_boundary(asked_at)) else {
-                        return Ok(());
+                Shape::Blank { read } => {
+                    let behind = self.text().get(read..).unwrap_or_default();
+                    let blank = behind.len() - behind.trim_start().len();
+                    self.shape = if blank == behind.len() {
+                        Shape::Blank { read: read + blank }
+                    } else if looks_like_json(self.text()) {
+                        Shape::Json { asked_at: FIRST_QUESTION }
+                    } else {
+                        Shape::Prose
                     };
-                    if self.text.len() < asked_at {
+                    if matches!(self.shape, Shape::Blank { .. }) {
                         return Ok(());
                     }
+                }
+                Shape::Json { asked_at } => {
+                    let text = self.text();
+                    if text.len() < asked_at {
+                        return Ok(());
+                    }
+                    let begun = text.get(..text.floor_char_boundary(asked_at)).unwrap_or_default();
                     let next = Shape::Json { asked_at: asked_at.saturating_mul(2) };
                     self.shape = if may_become_json(begun) { next } else { Shape::Prose };
                 }
@@ -153,7 +165,7 @@ impl Channel {
                     if self.len() < self.next {
                         return Ok(());
                     }
-                    let end = self.text.floor_char_boundary(self.next - self.base);
+                    let end = self.text().floor_char_boundary(self.next - self.base);
                     self.window(end, false, judge, tally, work)?;
                     // What is held for long is not scanned again for every few bytes that come.
                     let held = self.next.saturating_sub(self.settled + judge.pack.hold_back);
@@ -164,17 +176,26 @@ impl Channel {
         }
     }
 
-    /// Judges the rest: nothing more comes.
+    /// Judges the rest: the upstream says that nothing more comes. Where something does all the same, it is read with
+    /// what was let go before it.
     pub(super) fn end(
         &mut self,
         judge: &Judge<'_>,
         tally: &mut Tally,
         work: &mut Workspace,
     ) -> Result<(), Refusal> {
-        if !std::mem::replace(&mut self.is_ended, true) && self.settled < self.len() {
-            self.window(self.text.len(), true, judge, tally, work)?;
+        if self.settled < self.len() {
+            self.window(self.text().len(), true, judge, tally, work)?;
+            let is_json = work.texts.entry(0).is_some_and(|entry| entry.json);
+            self.forget_all_but(if is_json { 0 } else { CONTEXT });
+            self.shape = match self.shape {
+                Shape::Json { .. } if !is_json => Shape::Prose,
+                Shape::Whole => Shape::Whole,
+                _ if is_json => Shape::Blank { read: 0 },
+                other => other,
+            };
+            self.next = self.next.max(self.settled + judge.pack.hold_back + STEP);
         }
-        self.text = String::new();
         Ok(())
     }
 
@@ -188,7 +209,7 @@ impl Channel {
         work: &mut Workspace,
     ) -> Result<(), Refusal> {
         let chain = &judge.pack.chain;
-        let text = self.text.get(..end).unwrap_or_default();
+        let text = self.text().get(..end).unwrap_or_default();
         let settled = self.settled - self.base;
         let source = Source::Streamed { text, json: self.shape != Shape::Prose };
         judge.run(source, tally, work, false)?;
@@ -242,7 +263,7 @@ impl Channel {
         }
         let points = CodePoints::new(text);
         let place = Place {
-            pointer: Arc::from(self.name.pointer.as_str()),
+            pointer: Arc::from(self.pointer.as_str()),
             param: Arc::from(self.param()),
             in_key: false,
         };
@@ -265,8 +286,8 @@ impl Channel {
     }
 
     fn param(&self) -> String {
-        let mut param = String::with_capacity(self.name.pointer.len() + 4);
-        for step in self.name.pointer.split('/').skip(1) {
+        let mut param = String::with_capacity(self.pointer.len() + 4);
+        for step in self.pointer.split('/').skip(1) {
             match step.parse() {
                 Ok(index) => crate::json::push_param_index(index, &mut param),
                 Err(_) => crate::json::push_param(step, &mut param),
@@ -277,14 +298,24 @@ impl Channel {
 
     /// Lets go of what no window needs any more.
     fn forget(&mut self) {
-        let settled = self.settled - self.base;
-        if settled < 2 * CONTEXT {
-            return;
+        if self.settled - self.base >= 2 * CONTEXT {
+            self.forget_all_but(CONTEXT);
         }
-        let cut = self.text.floor_char_boundary(settled - CONTEXT);
-        self.points += CodePoints::new(&self.text).before(cut);
-        self.text.drain(..cut);
+    }
+
+    /// Lets go of what is settled but for the last bytes.
+    fn forget_all_but(&mut self, context: usize) {
+        let settled = self.settled - self.base;
+        let text = self.text();
+        let cut = text.floor_char_boundary(settled.saturating_sub(context));
+        self.points += text.get(..cut).unwrap_or_default().chars().count();
+        self.gone += cut;
         self.base += cut;
+        // Not at every step: a long piece would be moved as often.
+        if self.gone > self.kept.len() / 2 {
+            self.kept.drain(..self.gone);
+            self.gone = 0;
+        }
     }
 
     /// What becomes of a settled piece, given in the order of the text: ranges of it, and what stands there. A marker

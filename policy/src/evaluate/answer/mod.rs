@@ -224,10 +224,26 @@ impl<'a> Judge<'a> {
             splices.push(redaction.splice);
         }
         if !splices.is_empty() {
-            splices.extend(silenced(body, probabilities));
+            silence(&mut splices, silenced(body, probabilities));
         }
         Ok(splices)
     }
+}
+
+/// Adds what is taken out as a whole, in place of what would be replaced in it.
+fn silence(splices: &mut Vec<Splice>, silenced: impl IntoIterator<Item = Splice>) {
+    let before = splices.len();
+    splices.extend(silenced);
+    let (replaced, whole) = splices.split_at(before);
+    let is_inside = |splice: &Splice| {
+        // In the order of the body.
+        let after = whole.partition_point(|whole| whole.range.start <= splice.range.start);
+        let around = after.checked_sub(1).and_then(|at| whole.get(at));
+        around.is_some_and(|whole| splice.range.start < whole.range.end)
+    };
+    let kept: Vec<bool> = replaced.iter().map(|splice| !is_inside(splice)).collect();
+    let mut kept = kept.into_iter();
+    splices.retain(|_| kept.next().unwrap_or(true));
 }
 
 /// Log probabilities spell the text: where it is edited they are taken out.

@@ -2,24 +2,35 @@
 //! they came, each with its edits.
 //!
 //! What must hold:
-//! - nothing of a finding that acts is ever let go, and nothing behind one that blocks;
+//! - nothing of a finding that acts is ever let go where the hold back reaches over it, and nothing behind one that
+//!   blocks;
 //! - what is found, and what becomes of it, does not depend on how the text was cut into events;
 //! - an event in which nothing is replaced leaves as it came.
 
-use std::{collections::VecDeque, fmt, ops::Range};
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    fmt,
+    ops::Range,
+};
 
-use super::{AnswerContext, AnswerReport, Judge, NotInspectable, Tally, channel::Channel, silenced};
+use super::{AnswerContext, AnswerReport, Judge, NotInspectable, Tally, channel::Channel, silence, silenced};
 use crate::{
-    answer::{self, Answer, Ended, Form},
+    answer::{self, Answer, Ended, Form, Taken},
     compiled::CompiledPack,
     edit::{self, Splice},
     evaluate::{Refusal, Workspace},
-    json::{NodeId, OffsetMap, escape_into},
+    json::{OffsetMap, escape_into},
     verdict::Endpoint,
 };
 
 /// The data of the event that ends a stream of chat or completions.
 const DONE: &str = "[DONE]";
+/// What an event that is held takes besides its data.
+const OVERHEAD: usize = 128;
+/// More texts than this in one answer are no answer.
+const MOST_TEXTS: usize = 65_536;
+/// The bytes of more texts than this are not added up.
+const MANY_TEXTS: usize = 64;
 
 /// What a stream may hold.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +76,33 @@ struct Part {
     /// In the data of the event.
     content: Range<usize>,
     is_escaped: bool,
+    /// It is a token of the log probabilities, which are taken out as a whole.
+    is_probability: bool,
 }
 
 struct Held<T> {
     frame: T,
     /// Kept where something in it may be replaced.
     data: String,
+    /// What it counts for while it is held.
+    weight: usize,
     parts: Vec<Part>,
     splices: Vec<Splice>,
     /// What is taken out when something is replaced.
     silenced: Vec<Splice>,
+}
+
+impl<T> Held<T> {
+    const fn blank(frame: T) -> Self {
+        Self {
+            frame,
+            data: String::new(),
+            weight: OVERHEAD,
+            parts: Vec::new(),
+            splices: Vec::new(),
+            silenced: Vec::new(),
+        }
+    }
 }
 
 /// A streamed answer on its way. `T` is an event as it is to be passed on.
@@ -82,6 +110,9 @@ pub struct AnswerStream<T> {
     settings: StreamSettings,
     tally: Tally,
     channels: Vec<Channel>,
+    by_name: HashMap<answer::Channel, usize>,
+    /// Those with text that is not settled, by what ends them.
+    open: BTreeSet<(u64, usize)>,
     held: VecDeque<Held<T>>,
     held_bytes: usize,
 }
@@ -89,7 +120,7 @@ pub struct AnswerStream<T> {
 impl<T> fmt::Debug for AnswerStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerStream")
-            .field("channels", &self.channels)
+            .field("channels", &self.channels.len())
             .field("held", &self.held.len())
             .finish_non_exhaustive()
     }
@@ -102,19 +133,21 @@ impl<T> AnswerStream<T> {
             settings,
             tally: Tally::new(pack, endpoint),
             channels: Vec::new(),
+            by_name: HashMap::new(),
+            open: BTreeSet::new(),
             held: VecDeque::new(),
             held_bytes: 0,
         }
     }
 
-    /// Takes the next event; `data` is absent where it has none (a comment).
+    /// Takes the data of the next event.
     ///
     /// # Errors
     /// [`Stopped`]: the stream is to be ended; what [`AnswerStream::pop`] gives may still leave.
     pub fn push(
         &mut self,
         frame: T,
-        data: Option<&str>,
+        data: &str,
         pack: &CompiledPack,
         context: &AnswerContext<'_>,
         work: &mut Workspace,
@@ -123,6 +156,11 @@ impl<T> AnswerStream<T> {
         let result = self.take(frame, data, &judge, work);
         work.clear();
         result
+    }
+
+    /// Takes something without data, which leaves behind what came before it.
+    pub fn push_blank(&mut self, frame: T) {
+        self.hold(Held::blank(frame));
     }
 
     /// Judges the rest: nothing more comes.
@@ -150,11 +188,13 @@ impl<T> AnswerStream<T> {
             return None;
         }
         let mut held = self.held.pop_front()?;
-        self.held_bytes = self.held_bytes.saturating_sub(held.data.len());
+        self.held_bytes = self.held_bytes.saturating_sub(held.weight);
+        let mut is_silenced = !held.splices.is_empty();
         for part in &held.parts {
             let Some(channel) = self.channels.get_mut(part.channel) else { continue };
             let edits = channel.edits(&part.range);
-            if edits.is_empty() {
+            is_silenced |= !edits.is_empty();
+            if edits.is_empty() || part.is_probability {
                 continue;
             }
             let content = held.data.get(part.content.clone()).unwrap_or_default();
@@ -167,17 +207,25 @@ impl<T> AnswerStream<T> {
                 held.splices.push(Splice { range, text });
             }
         }
-        if held.splices.is_empty() {
+        if !is_silenced {
             return Some(Released { frame: held.frame, data: None });
         }
-        held.splices.append(&mut held.silenced);
+        silence(&mut held.splices, held.silenced);
         let data = edit::apply(&held.data, &held.splices).into_owned();
         Some(Released { frame: held.frame, data: Some(data) })
     }
 
-    /// Bytes of events that are held back.
-    pub const fn held_bytes(&self) -> usize {
+    #[cfg(test)]
+    pub(super) const fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// Bytes of text that are still to be judged; of very many texts, more than any.
+    pub fn unsettled_bytes(&self) -> usize {
+        if self.open.len() > MANY_TEXTS {
+            return usize::MAX;
+        }
+        self.open.iter().filter_map(|(_, at)| self.channels.get(*at)).map(Channel::unsettled).sum()
     }
 
     /// What the policies have said so far.
@@ -185,56 +233,41 @@ impl<T> AnswerStream<T> {
         self.tally.report(pack, is_refused)
     }
 
-    fn take(
-        &mut self,
-        frame: T,
-        data: Option<&str>,
-        judge: &Judge<'_>,
-        work: &mut Workspace,
-    ) -> Result<(), Stopped> {
-        let nothing = |frame| Held {
-            frame,
-            data: String::new(),
-            parts: Vec::new(),
-            splices: Vec::new(),
-            silenced: Vec::new(),
-        };
-        let Some(data) = data else {
-            self.held.push_back(nothing(frame));
+    fn take(&mut self, frame: T, data: &str, judge: &Judge<'_>, work: &mut Workspace) -> Result<(), Stopped> {
+        if data.trim().is_empty() {
+            // No client reads it.
+            self.hold(Held::blank(frame));
             return Ok(());
-        };
+        }
         if data.trim() == DONE {
             self.end_texts(Ended::All, judge, work)?;
-            self.held.push_back(nothing(frame));
+            self.hold(Held::blank(frame));
             return Ok(());
         }
         let AnswerContext { endpoint, limits, .. } = *judge.context;
         let mut answer = Answer::parse(endpoint, Form::Event, data, limits).map_err(NotInspectable)?;
         let mut touched = Vec::new();
         let mut parts = Vec::new();
-        for (node, text, name) in answer.take_streamed() {
-            let channel = self.channel(name, judge.pack);
+        for taken in answer.take_streamed() {
+            let channel = self.channel(&taken.channel, judge.pack);
             if let Some(text_of) = self.channels.get_mut(channel) {
-                let range = text_of.push(&text);
-                parts.push(self.part(&answer, node, channel, range));
+                let range = text_of.push(&taken.text);
+                parts.push(part(&answer, &taken, channel, range));
                 touched.push(channel);
+                self.open.insert((text_of.group(), channel));
             }
         }
         let splices =
             judge.body(answer.inspected(), &answer.probabilities, &mut self.tally, work).map_err(refused)?;
-        let held = Held {
+        self.hold(Held {
             frame,
             data: if parts.is_empty() && splices.is_empty() { String::new() } else { data.to_owned() },
+            weight: data.len() + OVERHEAD,
             parts,
-            silenced: if splices.is_empty() {
-                silenced(answer.inspected(), &answer.probabilities).collect()
-            } else {
-                Vec::new()
-            },
             splices,
-        };
-        self.held_bytes += held.data.len();
-        self.held.push_back(held);
+            silenced: silenced(answer.inspected(), &answer.probabilities).collect(),
+        });
+        touched.dedup();
         for channel in touched {
             if let Some(channel) = self.channels.get_mut(channel) {
                 channel.advance(judge, &mut self.tally, work).map_err(refused)?;
@@ -243,32 +276,50 @@ impl<T> AnswerStream<T> {
         for ended in answer.ends {
             self.end_texts(ended, judge, work)?;
         }
-        if self.held_bytes > self.settings.held_bytes {
+        if self.held_bytes > self.settings.held_bytes || self.channels.len() > MOST_TEXTS {
             return Err(Stopped::TooLarge);
         }
         Ok(())
     }
 
-    fn channel(&mut self, name: answer::Channel, pack: &CompiledPack) -> usize {
-        if let Some(at) = self.channels.iter().rposition(|channel| channel.is(&name)) {
-            return at;
-        }
-        self.channels.push(Channel::new(name, pack.hold_back));
-        self.channels.len() - 1
+    fn hold(&mut self, held: Held<T>) {
+        self.held_bytes += held.weight;
+        self.held.push_back(held);
     }
 
-    fn part(&self, answer: &Answer<'_>, node: NodeId, channel: usize, range: Range<usize>) -> Part {
-        let document = answer.document();
-        Part { channel, range, content: document.content_span(node), is_escaped: document.is_escaped(node) }
+    fn channel(&mut self, name: &answer::Channel, pack: &CompiledPack) -> usize {
+        if let Some(at) = self.by_name.get(name) {
+            return *at;
+        }
+        let at = self.channels.len();
+        self.by_name.insert(name.clone(), at);
+        self.channels.push(Channel::new(name, pack.hold_back));
+        at
     }
 
     fn end_texts(&mut self, ended: Ended, judge: &Judge<'_>, work: &mut Workspace) -> Result<(), Stopped> {
-        for channel in self.channels.iter_mut().filter(|channel| !channel.is_ended()) {
-            if ended == Ended::All || ended == Ended::Group(channel.group()) {
+        let ending: Vec<(u64, usize)> = match ended {
+            Ended::All => self.open.iter().copied().collect(),
+            Ended::Group(group) => self.open.range((group, 0)..=(group, usize::MAX)).copied().collect(),
+        };
+        for (group, at) in ending {
+            self.open.remove(&(group, at));
+            if let Some(channel) = self.channels.get_mut(at) {
                 channel.end(judge, &mut self.tally, work).map_err(refused)?;
             }
         }
         Ok(())
+    }
+}
+
+fn part(answer: &Answer<'_>, taken: &Taken<'_>, channel: usize, range: Range<usize>) -> Part {
+    let document = answer.document();
+    Part {
+        channel,
+        range,
+        content: document.content_span(taken.node),
+        is_escaped: document.is_escaped(taken.node),
+        is_probability: taken.is_probability,
     }
 }
 

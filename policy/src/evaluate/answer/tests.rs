@@ -1,3 +1,7 @@
+mod against_whole;
+mod evasion;
+mod load;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -53,12 +57,12 @@ struct Passed {
 }
 
 fn pass(pack: &CompiledPack, endpoint: Endpoint, events: &[String]) -> Passed {
-    let mut stream = AnswerStream::new(pack, endpoint, StreamSettings { held_bytes: 1 << 20 });
+    let mut stream = AnswerStream::new(pack, endpoint, StreamSettings { held_bytes: 1 << 24 });
     let mut work = Workspace::default();
     let mut left = Vec::new();
     let stopped = with_context(endpoint, |context| {
         for event in events {
-            let pushed = stream.push(event.clone(), Some(event), pack, context, &mut work);
+            let pushed = stream.push(event.clone(), event, pack, context, &mut work);
             while let Some(released) = stream.pop() {
                 left.push(released.data.unwrap_or(released.frame));
             }
@@ -246,7 +250,7 @@ fn what_is_let_go_lags_no_more_than_the_hold_back() {
     let (mut given, mut left) = (0, 0);
     with_context(Endpoint::ChatCompletions, |context| {
         for event in &events {
-            stream.push(event.clone(), Some(event), &pack, context, &mut work).unwrap();
+            stream.push(event.clone(), event, &pack, context, &mut work).unwrap();
             given += text_of(std::slice::from_ref(event)).len();
             while let Some(released) = stream.pop() {
                 left += text_of(&[released.frame]).len();
@@ -400,7 +404,7 @@ fn more_than_may_be_held_back_ends_the_stream() {
         json!({"choices": [{"delta": {"tool_calls": [{"function": {"arguments": "x".repeat(300)}}]}}]})
             .to_string();
     let stopped = with_context(Endpoint::ChatCompletions, |context| {
-        (0..20).find_map(|_| stream.push((), Some(&event), &pack, context, &mut Workspace::default()).err())
+        (0..20).find_map(|_| stream.push((), &event, &pack, context, &mut Workspace::default()).err())
     });
     assert_eq!(stopped, Some(Stopped::TooLarge));
     assert!(stream.pop().is_none());

@@ -12,7 +12,7 @@ use crate::{
     codes,
     decode::{Cx, Object, Path, choice, head, json, list, map, text, unique_list},
     diag::{self, Diagnostic},
-    pack::{TestCase, TestExpectation, TestInput, TestSuite, Testing},
+    pack::{TestAnswer, TestCase, TestExpectation, TestInput, TestSuite, Testing},
     verdict::{PolicyKind, Verdict},
     yaml::{self, Node, Value},
 };
@@ -80,9 +80,22 @@ fn case(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<TestCase> {
     let mut o = Object::open(node, path, cx)?;
     let label = o.required("name", path, cx, sentence);
     let input = o.required("input", path, cx, input);
+    let answer = o.optional("answer", path, cx, answer);
     let expected = o.required("expected", path, cx, expected);
     o.finish(path, cx);
-    Some(TestCase { name: label?, input: input?, expected: expected? })
+    Some(TestCase { name: label?, input: input?, answer, expected: expected? })
+}
+
+fn answer(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<TestAnswer> {
+    match json(node, path, cx)? {
+        Json::String(text) => Some(TestAnswer::Text(text)),
+        Json::Object(fields) => Some(TestAnswer::Body(fields)),
+        _ => {
+            let message = "expected a text, or a mapping: the body of an answer".to_owned();
+            cx.error(codes::WRONG_TYPE, path, head(node), message);
+            None
+        }
+    }
 }
 
 /// The short forms of a body: one of these fields stands for the body that holds it.

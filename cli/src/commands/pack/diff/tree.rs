@@ -49,7 +49,7 @@ pub(super) enum What {
 }
 
 /// Fields that name the things of a list.
-const NAMES: [&str; 4] = ["id", "name", "rule", "kind"];
+pub(super) const NAMES: [&str; 4] = ["id", "name", "rule", "kind"];
 /// Lists of words in which the order counts.
 const ORDERED: [&str; 2] = ["chain", "order"];
 /// Lists of named things in which the order counts: the first target is tried first.

@@ -1,6 +1,6 @@
 //! What is written, each in one transaction.
 
-use kt_audit::{Digest, InstanceId, Position, record::Verdict};
+use kt_audit::{Digest, InstanceId, Position, Pseudonym, record::Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::super::{Appended, Batch, Noted, Origin, Row, SubjectRow, Trouble, facts};
@@ -190,7 +190,7 @@ fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, row: &Row) ->
             facts.roles,
             facts.team,
             facts.cost_centre,
-            facts.subject.map(|subject| subject.to_bytes()),
+            facts.subject.map(Pseudonym::to_bytes),
             facts.input_tokens.map(int),
             facts.output_tokens.map(int),
             facts.micro_usd.map(int),

@@ -1,0 +1,177 @@
+//! Audit records from a gateway's directory to the store of the real control plane, which goes away in between.
+
+use std::{path::Path, time::Duration};
+
+use kt_audit::{
+    dir::{AuditDir, Order},
+    record::{Body, Caller, Closed, End, RequestFacts},
+};
+use kt_control_plane::{ControlPlane, settings::Settings};
+use kt_data_plane::{
+    audit::{self, AuditHandle, Delivery, Durability},
+    settings::ControlSettings,
+    ship::{Ship, ShipOptions, ship_directory},
+};
+use kt_proto::v1::{self, audit_service_client::AuditServiceClient};
+use tokio::{sync::oneshot, task::JoinSet, time::Instant};
+use tonic::{Request, transport::Channel};
+use uuid::Uuid;
+
+use crate::{common::PATIENCE, kt::Person};
+
+/// A control plane on a folder, until it is stopped.
+struct Plane {
+    url: String,
+    stop: oneshot::Sender<()>,
+    tasks: JoinSet<()>,
+    bootstrap: Option<String>,
+}
+
+impl Plane {
+    async fn start(data: &Path, port: u16) -> Self {
+        let mut settings = Settings::new(data);
+        settings.listen = ([127, 0, 0, 1], port).into();
+        settings.admin_listen = None;
+        let running = ControlPlane::start(settings).await.unwrap();
+        let url = format!("http://{}", running.grpc_addr);
+        let bootstrap = running.bootstrap.as_ref().map(|made| std::fs::read_to_string(&made.file).unwrap());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            running.run_until(async { drop(stopped.await) }).await;
+        });
+        Self { url, stop, tasks, bootstrap }
+    }
+
+    async fn stop(mut self) {
+        self.stop.send(()).unwrap();
+        tokio::time::timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
+    }
+}
+
+/// Appends ends of requests by two people in turn.
+async fn append(log: &AuditHandle, from: u128, count: u128) -> Vec<Uuid> {
+    let mut ids = Vec::new();
+    for number in from..from + count {
+        let id = Uuid::from_u128(number);
+        let person = log.subject(if number % 2 == 0 { "ada@example.com" } else { "bob@example.com" });
+        let caller = Caller { subject: Some(person.pseudonym()), ..Caller::default() };
+        let request = RequestFacts { caller, ..RequestFacts::default() };
+        let body = Closed { id, request, end: End::Completed, ..Closed::default() };
+        log.append(Body::Closed(Box::new(body)), Durability::Block, Some(&person)).await.unwrap();
+        ids.push(id);
+    }
+    ids
+}
+
+struct Auditor {
+    client: AuditServiceClient<Channel>,
+    token: String,
+}
+
+impl Auditor {
+    fn ask<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", self.token.trim());
+        request.metadata_mut().insert("authorization", bearer.parse().unwrap());
+        request
+    }
+
+    /// Every stored end of a request, oldest first, and the names behind them.
+    async fn closed(&mut self) -> (Vec<Uuid>, Vec<String>) {
+        let (mut ids, mut names, mut page_token) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let request = v1::ListEventsRequest {
+                page_size: 1_000,
+                page_token,
+                oldest_first: true,
+                with_names: true,
+                ..v1::ListEventsRequest::default()
+            };
+            let page = self.client.list_events(self.ask(request)).await.unwrap().into_inner();
+            for event in page.events {
+                let record = kt_audit::Record::parse(&event.payload).unwrap();
+                if let Body::Closed(closed) = record.body {
+                    ids.push(closed.id);
+                    names.push(event.subject_name);
+                }
+            }
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                names.sort();
+                names.dedup();
+                return (ids, names);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_reach_the_store_whole_though_the_control_plane_goes_away_in_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let plane = Plane::start(&at("plane"), 0).await;
+    let port: u16 = plane.url.rsplit(':').next().unwrap().parse().unwrap();
+    let person = Person::of(plane.url.clone());
+    let login = ["auth", "login", "--server", &person.server, "--token-stdin"];
+    let first = person.kt_with(&login, plane.bootstrap.as_deref().unwrap());
+    assert_eq!(first.code, 0, "{}", first.err);
+    let admin = person.ok(&["auth", "token", "create", "--name", "jane", "--role", "admin"]);
+    assert_eq!(person.kt_with(&["auth", "login", "--token-stdin"], &admin).code, 0);
+    std::fs::write(at("token"), person.ok(&["gateway", "token", "create", "--fleet", "default"])).unwrap();
+    let auditor = person.ok(&["auth", "token", "create", "--name", "ann", "--role", "auditor"]);
+
+    let settings = audit::Settings {
+        fsync_interval: Duration::from_millis(20),
+        segment_bytes: 64 << 10,
+        checkpoint_records: 100,
+        delivery: Some(Delivery::new()),
+        ..audit::Settings::default()
+    };
+    let control = ControlSettings::new(plane.url.clone(), at("token"));
+    let (log, writer) = audit::open(&at("audit"), &settings).unwrap();
+    let ship = Ship::of(&log, &at("audit"), control.clone(), "gateway-1".to_owned()).unwrap();
+    let mut ids = append(&log, 1, 1_500).await;
+    plane.stop().await;
+    ids.extend(append(&log, 10_000, 1_500).await);
+    let plane = Plane::start(&at("plane"), port).await;
+    ids.extend(append(&log, 20_000, 500).await);
+
+    let client = AuditServiceClient::connect(plane.url.clone()).await.unwrap();
+    let mut auditor = Auditor { client: client.max_decoding_message_size(16 << 20), token: auditor };
+    let began = Instant::now();
+    while auditor.closed().await.0.len() < ids.len() {
+        assert!(began.elapsed() < PATIENCE, "{} of {}", auditor.closed().await.0.len(), ids.len());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    writer.close(PATIENCE).await.unwrap();
+    assert!(ship.finish(PATIENCE).await, "everything is acknowledged");
+    let (stored, names) = auditor.closed().await;
+    assert!(stored == ids, "{} of {} in order", stored.len(), ids.len());
+    assert_eq!(names, ["ada@example.com", "bob@example.com"]);
+
+    // The store verifies what it holds, and has as many records as the directory.
+    let dir = AuditDir::open(&at("audit")).unwrap();
+    let written = dir.records(Order::OldestFirst).unwrap().count() as u64;
+    let request = auditor.ask(v1::VerifyAuditRequest::default());
+    let mut answers = auditor.client.verify_audit(request).await.unwrap().into_inner();
+    let mut verified = None;
+    while let Some(answer) = answers.message().await.unwrap() {
+        verified = answer.instance.or(verified);
+    }
+    let verified = verified.unwrap();
+    assert_eq!((verified.breaks, verified.records), (vec![], written));
+    let shipped = dir.shipped().unwrap().unwrap();
+    let countersigned = shipped.countersigned.expect("the checkpoint of the stop is countersigned");
+    assert_eq!(
+        verified.countersigned_through.map(|through| through.sequence),
+        Some(countersigned.covers.sequence)
+    );
+
+    // A directory that was forgotten is delivered by hand, and changes nothing that was there.
+    let options = ShipOptions { dir: at("audit"), control, read_only: false };
+    let again = ship_directory(options, std::future::pending(), |_, _| {}).await.unwrap();
+    assert!(again.is_complete && again.duplicates == 0, "{again:?}");
+    assert_eq!(auditor.closed().await.0.len(), ids.len());
+    plane.stop().await;
+}
