@@ -222,8 +222,8 @@ impl ControlPlane {
             (Some(listener), Some(asked)) => Some(address(listener, asked)?),
             _ => None,
         };
-        let audit = open_audit(&settings).await?;
         let (store, opened) = open(&settings).await?;
+        let audit = open_audit(&settings).await?;
         let replica: Arc<str> = settings.replica.clone().unwrap_or_else(|| replica_name(grpc_addr)).into();
 
         let delivery_metrics = DeliveryMetrics::default();

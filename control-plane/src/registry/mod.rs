@@ -119,9 +119,18 @@ impl Registry {
 
     /// Commits, and waits until the mirror has it.
     async fn write(&self, commit: Commit) -> Result<Tried, Refusal> {
+        self.commit(commit, async |revision| {
+            // Whoever wrote reads what was written, or is told that it is there: both will do.
+            let _ = self.mirror.wait_for(revision).await;
+        })
+        .await
+    }
+
+    /// Commits, and then does something more.
+    async fn commit(&self, commit: Commit, then: impl AsyncFnOnce(Revision)) -> Result<Tried, Refusal> {
         match timeout(CALL_TIMEOUT, self.store.commit(commit)).await {
             Ok(Ok(Committed::Done(revision))) => {
-                self.mirror.wait_for(revision).await;
+                then(revision).await;
                 Ok(Tried::Done)
             }
             Ok(Ok(Committed::Conflict)) => Ok(Tried::Again(None)),
@@ -147,7 +156,8 @@ impl Registry {
             let change = change(By { actor, reason: "" }, action, subject, Timestamp::now());
             let commit = Commit { preconditions: Vec::new(), writes: vec![change] };
             // Written twice where nobody knows what became of the first: it was read, that is what counts.
-            if matches!(self.write(commit).await?, Tried::Done) {
+            // The mirror holds no history and would be waited for in vain.
+            if matches!(self.commit(commit, async |_| ()).await?, Tried::Done) {
                 return Ok(());
             }
         }

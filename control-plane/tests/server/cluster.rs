@@ -1,7 +1,7 @@
 //! Three replicas over three etcd members, while one of them after another dies.
 
 use kt_control_plane::{
-    settings::{Settings, StoreSettings},
+    settings::{AuditSettings, Settings, StoreSettings},
     store::{etcd::EtcdSettings, testing::EtcdCluster},
 };
 use kt_proto::{
@@ -17,7 +17,8 @@ const PUBLISHES: u64 = 30;
 async fn replica(cluster: &EtcdCluster) -> Plane {
     let folder = tempfile::tempdir().unwrap();
     let store = StoreSettings::Etcd(EtcdSettings::parse(&cluster.url()).unwrap());
-    Plane::with(Settings { store, ..settings(folder.path()) }, folder).await
+    let audit = AuditSettings::Off;
+    Plane::with(Settings { store, audit, ..settings(folder.path()) }, folder).await
 }
 
 /// Publishes as `kt` does: again with the same request id where that makes sense.

@@ -120,7 +120,6 @@ impl Person {
             }),
         }
         let request = self.request(v1::PutKeySetRequest {
-            is_recovery: false,
             fleet: self.fleet.clone(),
             expected_generation,
             key_set: Some(signed::seal(&statement, &[])),

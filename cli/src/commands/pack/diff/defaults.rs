@@ -18,7 +18,7 @@ providers:
       provider: databricks:chat:kt-default
       base_url: https://kt-default.azuredatabricks.net/serving-endpoints
 exceptions:
-  - {rule: dlp-filter.kt-default, reason: kt-default, expires: 1970-01-01T00:00:00Z}
+  - {rule: dlp-filter/kt-default, reason: kt-default, expires: 1970-01-01T00:00:00Z}
 ";
 
 /// Every kind without a block.
