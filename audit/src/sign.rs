@@ -166,7 +166,8 @@ pub fn checkpoint_message(instance: InstanceId, covers: &Position) -> Vec<u8> {
     message
 }
 
-/// What the control plane's countersignature covers: its word that it holds everything up to `covers`.
+/// What the control plane's countersignature covers: its word that it holds `covers`, and of the
+/// chain before it whatever came.
 pub fn countersignature_message(instance: InstanceId, covers: &Position, signed_us: i64) -> Vec<u8> {
     let mut message = Vec::with_capacity(120);
     message.extend_from_slice(b"kt-audit-countersignature-v1\0");

@@ -4,8 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        audit_verify, auth, changes, completions, control_plane_run, doctor, events, explain, fleet,
-        gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan, policy_test, spool,
+        audit_erase, audit_verify, auth, changes, completions, control_plane_run, doctor, events, explain,
+        fleet, gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan, policy_test,
+        spool,
     },
     output::Format,
 };
@@ -61,7 +62,7 @@ pub(crate) enum Command {
     /// The records of an audit directory, or of all gateways that send theirs to a control plane.
     #[command(subcommand)]
     Events(events::Command),
-    /// Proof that records are whole.
+    /// Proof that records are whole, and persons who are forgotten.
     #[command(subcommand)]
     Audit(Audit),
     /// Audit records that wait for their delivery to a control plane.
@@ -110,11 +111,13 @@ pub(crate) enum Policy {
     Schema,
 }
 
-/// Proof that records are whole.
+/// Proof that records are whole, and persons who are forgotten.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     /// Verifies the chain of an audit directory and names the first break of each kind.
     Verify(audit_verify::Args),
+    /// Forgets a person: their name is destroyed, their records stay without it.
+    Erase(audit_erase::Args),
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ const COMMANDS: &[&str] = &[
     "events tail",
     "events show",
     "audit verify",
+    "audit erase",
     "spool inspect",
     "spool verify",
     "spool ship",

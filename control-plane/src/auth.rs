@@ -177,6 +177,7 @@ pub const CALLS: &[(&str, Access)] = &[
     ("/keeptrusts.v1.AuditService/GetEventStats", EVENTS),
     ("/keeptrusts.v1.AuditService/VerifyAudit", EVENTS),
     ("/keeptrusts.v1.AuditService/ListAuditInstances", EVENTS),
+    ("/keeptrusts.v1.AuditService/EraseSubject", ADMIN),
     ("/keeptrusts.v1.AuditIngestService/Ship", Access::Gateways),
     ("/keeptrusts.v1.DeliveryService/Subscribe", Access::Gateways),
     ("/keeptrusts.v1.DeliveryService/FetchPack", Access::Gateways),

@@ -445,7 +445,7 @@ async fn open_audit(settings: &Settings) -> Result<Option<Audit>, StartError> {
         AuditSettings::Off => return Ok(None),
         AuditSettings::Given(store) => {
             let witness = Arc::new(Witness::open(&settings.data_dir)?);
-            return Ok(Some(Audit { store: Arc::clone(store), witness }));
+            return Ok(Some(Audit::new(Arc::clone(store), witness)));
         }
         AuditSettings::Sqlite(path) => (path.clone(), settings.data_dir.clone()),
     };
@@ -459,7 +459,7 @@ async fn open_audit(settings: &Settings) -> Result<Option<Audit>, StartError> {
     let opening = tokio::task::spawn_blocking(move || {
         let witness = Arc::new(Witness::open(&data_dir)?);
         let store = Arc::new(sqlite::Sqlite::open(&path)?);
-        Ok::<_, StartError>(Audit { store, witness })
+        Ok::<_, StartError>(Audit::new(store, witness))
     });
     opening.await.map_err(|_| StartError::Descriptors)?.map(Some)
 }

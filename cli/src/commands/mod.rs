@@ -1,5 +1,6 @@
 //! One module a command: its arguments and what it does.
 
+pub(crate) mod audit_erase;
 pub(crate) mod audit_verify;
 pub(crate) mod auth;
 pub(crate) mod changes;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => doctor::run(format, *args),
         Command::Events(command) => events::run(format, command),
         Command::Audit(Audit::Verify(args)) => audit_verify::run(format, args),
+        Command::Audit(Audit::Erase(args)) => audit_erase::run(format, args),
         Command::Spool(command) => spool::run(format, command),
         Command::Explain(args) => explain::run(format, &args),
         Command::Completions(args) => completions::run(&args),

@@ -95,9 +95,13 @@ async fn an_auditor_reads_what_every_gateway_has_recorded() {
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("role_missing"), "{}", refused.err);
     let auditor = person.ok(&["auth", "token", "create", "--name", "ann", "--role", "auditor"]);
-    let login = ["auth", "login", "--server", &person.server, "--ca-file", "ca.pem", "--token-stdin"];
-    let logged_in = person.kt_with(&login, &auditor);
-    assert_eq!(logged_in.code, 0, "{}", logged_in.err);
+    let admin = person.ok(&["auth", "token", "create", "--name", "root", "--role", "admin"]);
+    let login_as = |token: &str| {
+        let login = ["auth", "login", "--server", &person.server, "--ca-file", "ca.pem", "--token-stdin"];
+        let logged_in = person.kt_with(&login, token);
+        assert_eq!(logged_in.code, 0, "{}", logged_in.err);
+    };
+    login_as(&auditor);
 
     let by = ["events", "stats", "--by", "policy", "-o", "json"];
     let stats = until(person, &by, |stats| {
@@ -121,6 +125,24 @@ async fn an_auditor_reads_what_every_gateway_has_recorded() {
         (&json!("default"), &json!("databricks-pat"))
     );
     assert!(!shown.contains("dapi"), "no text is in it");
+
+    // An auditor reads; an admin makes a person forgotten, here and in both gateways while they run.
+    let refused = person.kt(&["audit", "erase", "dana"]);
+    assert!(refused.code == 1 && refused.err.contains("role_missing"), "{}", refused.err);
+    login_as(&admin);
+    let erase = ["audit", "erase", "dana", "--reference", "DSR-7", "-o", "json"];
+    let erased: Value = serde_json::from_str(&person.ok(&erase)).unwrap();
+    assert_eq!(erased["sealed"], 1, "{erased}");
+    let erased = until(person, &erase, |erased| erased["pending_instances"] == 0).await;
+    assert_eq!(erased["pseudonyms"].as_array().unwrap().len(), 2, "one of each gateway: {erased}");
+    login_as(&auditor);
+    let forgotten = person.ok(&["events", "show", &id, "--names", "-o", "json"]);
+    assert!(!forgotten.contains("dana"), "{forgotten}");
+    let still_found = person.ok(&["events", "list", "--user", "dana", "--verdict", "block", "-o", "json"]);
+    assert_eq!(still_found.lines().count(), 1, "the record stays");
+    let history = person.ok(&["changes", "list"]);
+    let mut erasures = history.lines().filter(|line| line.contains("audit.erase"));
+    assert!(erasures.clone().count() > 0 && erasures.all(|line| !line.contains("dana")), "{history}");
 
     // The last records come with the end of a gateway: its checkpoint is countersigned.
     for process in [one, two] {

@@ -23,6 +23,7 @@ mod witness;
 use std::sync::Arc;
 
 use kt_audit::Pseudonym;
+use tokio::sync::watch;
 
 use self::store::AuditStore;
 pub use self::{ingest::IngestSettings, witness::WitnessError};
@@ -36,9 +37,15 @@ pub(crate) use self::{
 pub(crate) struct Audit {
     pub(crate) store: Arc<dyn AuditStore>,
     pub(crate) witness: Arc<Witness>,
+    /// Counts erasures, so that gateways which are connected hear of them at once.
+    pub(crate) erasures: watch::Sender<u64>,
 }
 
 impl Audit {
+    pub(crate) fn new(store: Arc<dyn AuditStore>, witness: Arc<Witness>) -> Self {
+        Self { store, witness, erasures: watch::Sender::new(0) }
+    }
+
     /// The person of that name, as the store knows one.
     pub(crate) fn person(&self, name: &str) -> Pseudonym {
         self.witness.person(name).pseudonym()

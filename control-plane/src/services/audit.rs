@@ -20,7 +20,10 @@ use uuid::Uuid;
 use super::{Services, actor};
 use crate::audit::{
     Audit,
-    store::{AuditStoreError, Dimension, EventFilter, PageToken, StatRow, StatsQuery, Stored, Trouble},
+    store::{
+        AuditStoreError, Dimension, Erasure, EventFilter, PageToken, StatRow, StatsQuery, Stored, Trouble,
+        Who,
+    },
     verify,
 };
 
@@ -168,6 +171,44 @@ impl AuditService for Services {
             }
         });
         Ok(Response::new(v1::ListAuditInstancesResponse { instances: instances.collect() }))
+    }
+
+    async fn erase_subject(
+        &self,
+        request: Request<v1::EraseSubjectRequest>,
+    ) -> Result<Response<v1::EraseSubjectResponse>, Status> {
+        use v1::erase_subject_request::Subject;
+
+        let audit = self.audit()?;
+        let asked = request.get_ref();
+        let id = Uuid::try_parse(&asked.request_id).map_err(|_| invalid("`request_id` is no UUID"))?;
+        if asked.reference.chars().count() > kt_audit::Label::MAX {
+            return Err(invalid("the reference has more than 256 characters").into());
+        }
+        let who = match &asked.subject {
+            Some(Subject::Name(name)) if !name.is_empty() => Who::Person(audit.person(name)),
+            Some(Subject::Pseudonym(bytes)) => <[u8; 16]>::try_from(bytes.as_slice())
+                .map(|bytes| Who::Behind(Pseudonym::from_bytes(bytes)))
+                .map_err(|_| invalid("a pseudonym has not 16 bytes"))?,
+            Some(Subject::Name(_)) | None => return Err(invalid("it is not said who is to be erased").into()),
+        };
+        // The history names the pseudonym: a name there would outlive the erasure.
+        let (Who::Person(named) | Who::Behind(named)) = who;
+        self.read(&request, "audit.erase", &named.to_string()).await?;
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        let erasure = Erasure { id, who, reference: asked.reference.as_str().into(), now_us };
+        let erased = audit.store.erase(erasure).await.map_err(unavailable)?.ok_or_else(|| {
+            Refusal::new(
+                Code::EventUnknown,
+                "nobody is known behind this pseudonym: name the person, so that the name is refused when it comes",
+            )
+        })?;
+        audit.erasures.send_modify(|count| *count += 1);
+        Ok(Response::new(v1::EraseSubjectResponse {
+            pseudonyms: erased.pseudonyms.iter().map(|pseudonym| pseudonym.to_bytes().to_vec()).collect(),
+            sealed: erased.sealed,
+            pending_instances: erased.pending,
+        }))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One stream of a gateway, from its hello to its end.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use kt_audit::{InstanceId, Position, Pseudonym, segment::FORMAT_VERSION};
 use kt_proto::{
@@ -42,6 +42,8 @@ struct Greeted {
     /// The last batch; they are numbered from 1.
     number: u64,
     subjects: u64,
+    /// Whom the gateway was asked to erase on this stream.
+    told: BTreeSet<Pseudonym>,
 }
 
 /// How a stream ends.
@@ -93,12 +95,18 @@ impl Session {
         let settings = &self.shared.settings;
         let mut heartbeat = interval_at(Instant::now() + settings.heartbeat, settings.heartbeat);
         let mut is_sent_away = false;
+        // Subscribed before the first look, so that none falls between.
+        let mut erasures = self.shared.audit.erasures.subscribe();
+        if let Err(end) = self.erase(&mut greeted).await {
+            return end;
+        }
         loop {
             let done = tokio::select! {
                 received = timeout(settings.silence, incoming.message()) => match received {
                     Err(_) | Ok(Err(_) | Ok(None)) => return End::Gone,
                     Ok(Ok(Some(message))) => self.take(message, &mut greeted).await,
                 },
+                Ok(()) = erasures.changed() => self.erase(&mut greeted).await,
                 _ = heartbeat.tick() => self.send(Out::Ping(v1::ShipPing {})).await,
                 () = self.shared.draining.cancelled(), if !is_sent_away => {
                     is_sent_away = true;
@@ -138,6 +146,11 @@ impl Session {
         };
         let store = &self.shared.audit.store;
         let now = jiff::Timestamp::now().as_microsecond();
+        let fleet = store.fleet_of(instance).await.map_err(|error| self.failed(&error))?;
+        if fleet.is_some_and(|fleet| fleet != origin.fleet) {
+            // A token of one fleet must not vouch for records of another.
+            return Err(refused("the instance belongs to another fleet than the token").into());
+        }
         store.put_keys(origin.clone(), keys, now).await.map_err(|error| self.failed(&error))?;
         // All that were ever seen: an older run was signed with an older key.
         let keys = store.vouched(instance).await.map_err(|error| self.failed(&error))?.keys;
@@ -166,7 +179,7 @@ impl Session {
             instance = %instance,
             "Gateway sends audit records."
         );
-        Ok(Greeted { origin, keys, number: 0, subjects: 0 })
+        Ok(Greeted { origin, keys, number: 0, subjects: 0, told: BTreeSet::new() })
     }
 
     async fn take(&self, message: v1::ShipRequest, greeted: &mut Greeted) -> Result<(), End> {
@@ -178,12 +191,39 @@ impl Session {
                 }
                 greeted.subjects = subjects.number;
                 self.names(&subjects.subjects, greeted.origin.instance).await?;
-                self.send(Out::SubjectsAck(v1::ShipSubjectsAck { number: subjects.number })).await
+                self.send(Out::SubjectsAck(v1::ShipSubjectsAck { number: subjects.number })).await?;
+                // Among them may be somebody who was erased before this gateway named them.
+                self.erase(greeted).await
             }
             Some(In::Hello(_)) => Err(refused("a second hello in one stream").into()),
-            // Nothing was asked to be erased; a ping has said that the gateway lives.
-            Some(In::Erased(_) | In::Ping(_)) | None => Ok(()),
+            Some(In::Erased(erased)) => self.erased(&erased, greeted.origin.instance).await,
+            // A ping has said that the gateway lives.
+            Some(In::Ping(_)) | None => Ok(()),
         }
+    }
+
+    /// Asks the gateway to erase whom this stream has not asked for yet.
+    async fn erase(&self, greeted: &mut Greeted) -> Result<(), End> {
+        let all = self.shared.audit.store.erasures(greeted.origin.instance).await;
+        for one in all.map_err(|error| self.failed(&error))? {
+            if greeted.told.insert(one.pseudonym) {
+                self.send(Out::Erase(v1::ShipErase {
+                    request_id: one.id.to_string(),
+                    pseudonyms: vec![one.pseudonym.to_bytes().to_vec()],
+                    reference: one.reference.to_string(),
+                }))
+                .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn erased(&self, erased: &v1::ShipErased, instance: InstanceId) -> Result<(), End> {
+        let pseudonym = <[u8; 16]>::try_from(erased.pseudonym.as_slice())
+            .map_err(|_| refused("a pseudonym has not 16 bytes"))?;
+        let now = jiff::Timestamp::now().as_microsecond();
+        let noting = self.shared.audit.store.put_erased(instance, Pseudonym::from_bytes(pseudonym), now);
+        noting.await.map_err(|error| self.failed(&error))
     }
 
     /// Seals names and keeps them.

@@ -229,10 +229,57 @@ pub struct SubjectRow {
 /// A sealed name and what opens it.
 pub type Sealed = (SealedName, SubjectKey);
 
+/// Who is to be erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// A person, also one who is not known yet.
+    Person(Pseudonym),
+    /// The person behind a pseudonym of records.
+    Behind(Pseudonym),
+}
+
+/// An erasure that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erasure {
+    /// Names it: a repeat with the same id is the same erasure.
+    pub id: Uuid,
+    /// Whom.
+    pub who: Who,
+    /// Such as a ticket; may be empty.
+    pub reference: Arc<str>,
+    /// When, microseconds since 1970 UTC.
+    pub now_us: i64,
+}
+
+/// What an erasure has done. It is durable, and the bytes of the name are overwritten.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// What stands for the person in records, in order.
+    pub pseudonyms: Vec<Pseudonym>,
+    /// Sealed names that this erasure made unreadable.
+    pub sealed: u64,
+    /// Instances that have not said yet that they have erased the person.
+    pub pending: u64,
+}
+
+/// Whom a gateway is to erase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToErase {
+    /// The erasure.
+    pub id: Uuid,
+    /// As the records of the instance have the person.
+    pub pseudonym: Pseudonym,
+    /// Such as a ticket; may be empty.
+    pub reference: Arc<str>,
+}
+
 /// Where audit records are kept.
 pub trait AuditStore: Send + Sync + fmt::Debug {
     /// `sqlite`, for people.
     fn kind(&self) -> &'static str;
+
+    /// The fleet that an instance belongs to; none: it is not known.
+    fn fleet_of(&self, instance: InstanceId) -> BoxFuture<'_, Result<Option<Arc<str>>, AuditStoreError>>;
 
     /// How far the runs of an instance have come, in their order.
     fn marks(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<Mark>, AuditStoreError>>;
@@ -301,6 +348,22 @@ pub trait AuditStore: Send + Sync + fmt::Debug {
 
     /// Every pseudonym that a person has in records.
     fn pseudonyms(&self, person: Pseudonym) -> BoxFuture<'_, Result<Vec<Pseudonym>, AuditStoreError>>;
+
+    /// Destroys what tells who a person is. Names of them that come later are not kept. Whoever is erased stays so: a
+    /// second erasure changes nothing. None: nobody is known behind the pseudonym.
+    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Option<Erased>, AuditStoreError>>;
+
+    /// Everybody of an instance who was erased, those that it has answered for included: its directory may have been
+    /// put back from a backup.
+    fn erasures(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<ToErase>, AuditStoreError>>;
+
+    /// Notes that an instance has erased somebody.
+    fn put_erased(
+        &self,
+        instance: InstanceId,
+        pseudonym: Pseudonym,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
 
     /// Notes trouble that was found outside of [`AuditStore::append`].
     fn note(

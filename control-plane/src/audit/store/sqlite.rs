@@ -5,6 +5,7 @@
 //! first. The file is held by one process: a lock beside it says so, since two control planes over one file would each
 //! believe their own marks.
 
+mod erase;
 mod read;
 mod schema;
 mod write;
@@ -13,6 +14,7 @@ use std::{
     fs::{File, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
@@ -23,8 +25,8 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, EventFilter, InstanceRow, Mark, Noted, Origin,
-    Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow, Vouched,
+    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Erased, Erasure, EventFilter, InstanceRow,
+    Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow, ToErase, Vouched,
 };
 
 /// Batches that wait for the writer at most; more wait for their turn.
@@ -239,6 +241,10 @@ impl AuditStore for Sqlite {
         "sqlite"
     }
 
+    fn fleet_of(&self, instance: InstanceId) -> BoxFuture<'_, Result<Option<Arc<str>>, AuditStoreError>> {
+        self.write(move |connection| read::fleet_of(connection, instance))
+    }
+
     fn marks(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<Mark>, AuditStoreError>> {
         // By the writer: a mark that is being written is waited for.
         self.write(move |connection| read::marks(connection, instance))
@@ -324,6 +330,32 @@ impl AuditStore for Sqlite {
 
     fn pseudonyms(&self, person: Pseudonym) -> BoxFuture<'_, Result<Vec<Pseudonym>, AuditStoreError>> {
         self.read(move |connection| read::pseudonyms(connection, person))
+    }
+
+    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Option<Erased>, AuditStoreError>> {
+        async move {
+            match self.write(move |connection| erase::erase(connection, &erasure)).await? {
+                erase::Outcome::Unknown => Ok(None),
+                erase::Outcome::Done(erased) => Ok(Some(erased)),
+                erase::Outcome::LeftInLog => Err(AuditStoreError::Unavailable(
+                    "a name was erased, but its bytes could not be overwritten yet".to_owned(),
+                )),
+            }
+        }
+        .boxed()
+    }
+
+    fn erasures(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<ToErase>, AuditStoreError>> {
+        self.read(move |connection| erase::erasures(connection, instance))
+    }
+
+    fn put_erased(
+        &self,
+        instance: InstanceId,
+        pseudonym: Pseudonym,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |connection| erase::put_erased(connection, instance, pseudonym, now_us))
     }
 
     fn note(

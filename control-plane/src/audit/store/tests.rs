@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kt_audit::{
     Body, Digest, Epoch, InstanceId, Kind, Label, Position, Record,
     chain::record_hash,
+    identity::PseudonymKey,
     record::{
         Caller, Closed, Cost, Disposition, Effect, End, Finding, Opened, Refusal, RequestFacts, Target,
         Tokens, Verdict,
@@ -132,6 +133,12 @@ impl Place {
 
     fn store(&self) -> &Sqlite {
         self.store.as_ref().unwrap()
+    }
+
+    /// Whether the bytes are in any of the files.
+    fn has(&self, wanted: &[u8]) -> bool {
+        let mut files = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        files.any(|file| std::fs::read(file).unwrap().windows(wanted.len()).any(|part| part == wanted))
     }
 
     /// As after a crash or a restart.
@@ -350,6 +357,8 @@ async fn keys_and_countersignatures_are_remembered() {
     place.store().put_keys(origin(INSTANCE), vec![[2; 32]], T0 + 1).await.unwrap();
     place.store().put_countersigned(INSTANCE, position, T0).await.unwrap();
     place.reopen().await;
+    assert_eq!(place.store().fleet_of(INSTANCE).await.unwrap().as_deref(), Some("default"));
+    assert_eq!(place.store().fleet_of(InstanceId(Uuid::from_u128(99))).await.unwrap(), None);
     let vouched = place.store().vouched(INSTANCE).await.unwrap();
     assert_eq!(vouched, Vouched { keys: vec![[1; 32], [2; 32]], countersigned: Some(position) });
 }
@@ -386,6 +395,94 @@ async fn a_person_is_one_behind_the_pseudonyms_of_several_gateways() {
     for bytes in [bytes, wal] {
         assert!(!bytes.windows(8).any(|part| part == b"jane@exa"), "the name is nowhere in clear text");
     }
+}
+
+/// A name of a person, as a gateway with this key sends it.
+fn subject_row(here: &PseudonymKey, gateway: &PseudonymKey, name: &str) -> SubjectRow {
+    let person = here.subject(name);
+    let (sealed, key) = person.seal().unwrap();
+    SubjectRow {
+        pseudonym: gateway.subject(name).pseudonym(),
+        pseudonym_key: gateway.id().0,
+        person: person.pseudonym(),
+        sealed,
+        key,
+    }
+}
+
+fn erasure(id: u128, who: Who) -> Erasure {
+    Erasure { id: Uuid::from_u128(id), who, reference: "T-1".into(), now_us: T0 + 9 }
+}
+
+#[tokio::test]
+async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
+    const OTHER: InstanceId = InstanceId(Uuid::from_u128(8));
+    let mut place = Place::new();
+    let [here, one, two, late] = [1, 2, 3, 4].map(|byte| PseudonymKey::new(&[byte; 32]));
+    let jane = subject_row(&here, &one, "jane@example.com");
+    let sealed = serde_json::to_value(&jane.sealed).unwrap()["sealed"].as_str().unwrap().to_owned();
+    let key = serde_json::to_value(&jane.key).unwrap()["key"].as_str().unwrap().to_owned();
+    let (person, pseudonym) = (jane.person, jane.pseudonym);
+    for instance in [INSTANCE, OTHER] {
+        place.store().put_keys(origin(instance), vec![], T0).await.unwrap();
+    }
+    let mut run = Run::new(INSTANCE, EPOCH, 1);
+    place.store().append(run.batch(vec![closed(1, |_| ())])).await.unwrap();
+    let omar = subject_row(&here, &one, "omar@example.com");
+    place.store().put_subjects(INSTANCE, vec![jane.clone(), omar.clone()], T0).await.unwrap();
+    let elsewhere = subject_row(&here, &two, "jane@example.com");
+    place.store().put_subjects(OTHER, vec![elsewhere.clone()], T0).await.unwrap();
+    assert!(place.has(sealed.as_bytes()) && place.has(key.as_bytes()), "the search finds what is there");
+    let chain = place.store().chain(INSTANCE, None, 10).await.unwrap();
+
+    // By one pseudonym, with all others.
+    let erased = place.store().erase(erasure(1, Who::Behind(pseudonym))).await.unwrap().unwrap();
+    let mut all = vec![pseudonym, elsewhere.pseudonym];
+    all.sort_unstable();
+    assert_eq!(erased, Erased { pseudonyms: all.clone(), sealed: 1, pending: 2 });
+    assert!(!place.has(sealed.as_bytes()), "the sealed name is overwritten");
+    assert!(!place.has(key.as_bytes()), "its key is overwritten");
+    assert_eq!(place.store().names(all.clone()).await.unwrap(), vec![]);
+    assert_eq!(place.store().pseudonyms(person).await.unwrap(), all, "records are still found");
+    assert_eq!(place.store().chain(INSTANCE, None, 10).await.unwrap(), chain, "no record is touched");
+    assert_eq!(place.store().names(vec![omar.pseudonym]).await.unwrap().len(), 1, "nobody else is erased");
+
+    // Names that come later, also from a gateway that was never heard of, are not kept.
+    let newcomer = subject_row(&here, &late, "jane@example.com");
+    place.store().put_subjects(INSTANCE, vec![jane.clone()], T0 + 20).await.unwrap();
+    place.store().put_subjects(OTHER, vec![newcomer.clone()], T0 + 20).await.unwrap();
+    place.reopen().await;
+    all.push(newcomer.pseudonym);
+    assert_eq!(place.store().names(all).await.unwrap(), vec![]);
+
+    // Each instance is told of its own pseudonyms, again also after it has answered.
+    let to_erase = |id, pseudonym| ToErase { id: Uuid::from_u128(id), pseudonym, reference: "T-1".into() };
+    assert_eq!(place.store().erasures(INSTANCE).await.unwrap(), vec![to_erase(1, pseudonym)]);
+    assert_eq!(place.store().erasures(OTHER).await.unwrap().len(), 2);
+    place.store().put_erased(INSTANCE, pseudonym, T0 + 30).await.unwrap();
+    assert_eq!(place.store().erasures(INSTANCE).await.unwrap(), vec![to_erase(1, pseudonym)]);
+
+    // A repeat is the same erasure, a second one changes nothing.
+    for (id, sealed) in [(1, 1), (2, 0)] {
+        let again = place.store().erase(erasure(id, Who::Person(person))).await.unwrap().unwrap();
+        assert_eq!((again.pseudonyms.len(), again.sealed, again.pending), (3, sealed, 1));
+    }
+    assert_eq!(place.store().erasures(INSTANCE).await.unwrap(), vec![to_erase(1, pseudonym)]);
+}
+
+#[tokio::test]
+async fn a_person_can_be_erased_before_their_name_comes_and_a_pseudonym_of_nobody_can_not() {
+    let place = Place::new();
+    let [here, gateway] = [1, 2].map(|byte| PseudonymKey::new(&[byte; 32]));
+    let row = subject_row(&here, &gateway, "jane@example.com");
+    let nobody = place.store().erase(erasure(1, Who::Behind(row.pseudonym))).await.unwrap();
+    assert_eq!(nobody, None);
+    let erased = place.store().erase(erasure(2, Who::Person(row.person))).await.unwrap().unwrap();
+    assert_eq!(erased, Erased::default());
+    place.store().put_keys(origin(INSTANCE), vec![], T0).await.unwrap();
+    place.store().put_subjects(INSTANCE, vec![row.clone()], T0).await.unwrap();
+    assert_eq!(place.store().names(vec![row.pseudonym]).await.unwrap(), vec![]);
+    assert_eq!(place.store().erasures(INSTANCE).await.unwrap().len(), 1, "its gateway is told");
 }
 
 #[tokio::test]

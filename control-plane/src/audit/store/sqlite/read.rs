@@ -45,6 +45,13 @@ fn stored(row: &SqlRow<'_>) -> rusqlite::Result<Stored> {
     })
 }
 
+pub(super) fn fleet_of(connection: &Connection, instance: InstanceId) -> rusqlite::Result<Option<Arc<str>>> {
+    connection
+        .prepare_cached("SELECT fleet FROM instances WHERE instance = ?1")?
+        .query_row([instance.0.as_bytes()], |row| row.get(0))
+        .optional()
+}
+
 pub(super) fn marks(connection: &Connection, instance: InstanceId) -> rusqlite::Result<Vec<Mark>> {
     connection
         .prepare_cached(
