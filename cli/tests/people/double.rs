@@ -493,12 +493,8 @@ impl FleetService for Services {
         }
         // It stays open, until it is ended: nothing more changes.
         let mut watches = state.watches.subscribe();
-        let (end, ended) = tokio::sync::mpsc::channel(1);
-        tokio::spawn(async move {
-            let _ = watches.changed().await;
-            drop(end);
-        });
-        let rest = tokio_stream::wrappers::ReceiverStream::new(ended);
+        let ended = async move { drop(watches.changed().await) };
+        let rest = futures_util::stream::once(ended).filter_map(|()| None);
         Ok(Response::new(Box::pin(tokio_stream::iter(messages).chain(rest))))
     }
 

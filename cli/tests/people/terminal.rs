@@ -6,11 +6,12 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     process::{Child, Command, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use kt_proto::v1::gateway_status::State;
 use rustix::{pty, termios};
+use tokio::time::Instant;
 
 use crate::{
     double::{Double, TOKEN, gateway},

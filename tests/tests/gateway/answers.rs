@@ -252,11 +252,11 @@ async fn a_client_that_goes_away_leaves_a_record_of_what_was_read_until_then() {
     within(world.fake.idle()).await;
     let (_fake, dir, _) = world.stop().await;
     let records = read(&dir.path().join("audit"));
-    let record = records.iter().filter_map(|record| match record {
+    let mut record = records.iter().filter_map(|record| match record {
         kt_audit::record::Body::Closed(closed) => Some(closed),
         _ => None,
     });
-    let record = record.last().unwrap();
+    let record = record.next_back().unwrap();
     assert_eq!(record.end, End::Aborted);
     let outputs: Vec<&Outcome> = record
         .outcomes
