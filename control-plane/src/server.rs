@@ -456,12 +456,13 @@ async fn open_audit(settings: &Settings) -> Result<Option<Audit>, StartError> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;
     }
+    let stopped = sqlite::OpenError::Io { path: path.clone(), source: io::Error::other("it was stopped") };
     let opening = tokio::task::spawn_blocking(move || {
         let witness = Arc::new(Witness::open(&data_dir)?);
         let store = Arc::new(sqlite::Sqlite::open(&path)?);
         Ok::<_, StartError>(Audit::new(store, witness))
     });
-    opening.await.map_err(|_| StartError::Descriptors)?.map(Some)
+    opening.await.map_err(|_| StartError::Audit(stopped))?.map(Some)
 }
 
 async fn open(settings: &Settings) -> Result<(Arc<dyn Store>, Opened), StartError> {

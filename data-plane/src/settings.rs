@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use kt_policy::evaluate::FailMode;
+use kt_policy::{bind::BindSettings, json};
 use kt_proto::signed::Trust;
-
-use kt_policy::bind::BindSettings;
 
 /// The settings of one gateway.
 #[derive(Debug, Clone)]
@@ -177,26 +177,6 @@ impl AuditSettings {
     }
 }
 
-/// What becomes of a request when a content policy fails or runs out of time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FailMode {
-    /// It is refused.
-    #[default]
-    Block,
-    /// It goes on, and the record says so.
-    Allow,
-}
-
-impl FailMode {
-    /// The name as written on the command line.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Allow => "allow",
-        }
-    }
-}
-
 /// How much a caller may ask for.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -216,6 +196,13 @@ pub struct Limits {
     pub answer_bytes: usize,
     /// Bytes of one event of an upstream's stream. Default 16 MiB.
     pub event_bytes: usize,
+}
+
+impl Limits {
+    /// What a body as JSON may hold.
+    pub(crate) fn json(&self) -> json::Limits {
+        json::Limits { depth: u32::try_from(self.json_depth).unwrap_or(u32::MAX), ..json::Limits::default() }
+    }
 }
 
 impl Default for Limits {

@@ -103,10 +103,8 @@ codes! {
     AuditNotKept = "audit_not_kept", FailedPrecondition;
     /// A batch of audit records that does not hold what it says.
     BatchInvalid = "batch_invalid", InvalidArgument;
-    /// There is no such person, request, instance or hold.
+    /// There is no such person, request or instance.
     EventUnknown = "event_unknown", NotFound;
-    /// A legal hold stands against it.
-    HoldStands = "hold_stands", FailedPrecondition;
     /// A stored record that can't be read.
     StoreCorrupt = "store_corrupt", DataLoss;
 }

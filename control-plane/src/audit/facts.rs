@@ -33,9 +33,6 @@ pub enum What {
 }
 
 impl What {
-    /// Every one, in the order of [`What::code`].
-    pub const ALL: [Self; 5] = [Self::Block, Self::Redact, Self::WouldBlock, Self::WouldRedact, Self::Waive];
-
     /// As it is stored.
     pub const fn code(self) -> i64 {
         match self {
@@ -83,10 +80,6 @@ pub struct Facts {
     pub micro_usd: Option<u64>,
     /// Whether the request reached a target, so that a price is to be expected.
     pub is_priced: bool,
-    /// How long it must be kept, days; none: nobody said.
-    pub retention_days: Option<u32>,
-    /// Whether that may not be shortened.
-    pub is_immutable: bool,
     /// What policies did, each once, sorted; of `closed` alone.
     pub deeds: Vec<Deed>,
 }
@@ -96,10 +89,6 @@ impl Facts {
     pub fn of(payload: &[u8]) -> Self {
         let Ok(record) = Record::parse(payload) else { return Self::default() };
         let mut facts = Self { kind: Some(record.body.kind()), ..Self::default() };
-        if let Some(retention) = record.body.retention() {
-            facts.retention_days = Some(retention.days);
-            facts.is_immutable = retention.immutable;
-        }
         match &record.body {
             Body::Opened(opened) => {
                 facts.request = Some(opened.id);

@@ -22,7 +22,8 @@ mod witness;
 
 use std::sync::Arc;
 
-use kt_audit::Pseudonym;
+use kt_audit::{Position, Pseudonym};
+use kt_proto::v1;
 use tokio::sync::watch;
 
 use self::store::AuditStore;
@@ -31,6 +32,15 @@ pub(crate) use self::{
     ingest::{Ingest, IngestMetrics, NoIngest},
     witness::Witness,
 };
+
+/// A position on the wire.
+pub(crate) fn position(position: &Position) -> v1::AuditPosition {
+    v1::AuditPosition {
+        epoch: position.epoch.0.to_vec(),
+        sequence: position.sequence,
+        hash: position.hash.0.to_vec(),
+    }
+}
 
 /// The store and the keys of the control plane; cheap to clone.
 #[derive(Debug, Clone)]

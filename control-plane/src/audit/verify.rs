@@ -36,7 +36,7 @@ pub(crate) async fn verify(
     loop {
         let records = store.chain(instance, behind, AT_ONCE).await?;
         let Some(last) = records.last() else { break };
-        behind = Some(ChainPlace { ordinal: last.ordinal, epoch: last.epoch, sequence: last.row.sequence });
+        behind = Some(ChainPlace { epoch: last.epoch, sequence: last.row.sequence });
         read += records.len() as u64;
         let verifier = verifier.get_or_insert_with(|| {
             let is_beginning =

@@ -1,12 +1,15 @@
 //! `keeptrusts.v1.AuditService`: what people ask of the store of audit records. Every call is a change of its own in the
 //! history, written before anything is told.
 
-use std::{collections::BTreeSet, pin::Pin};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::Pin,
+};
 
 use futures_util::{Stream, StreamExt as _};
 use kt_audit::{
     InstanceId, Position, Pseudonym,
-    record::{Body, Kind, Record, Verdict},
+    record::{Kind, Verdict},
 };
 use kt_proto::{
     refusal::{Code, Refusal},
@@ -20,6 +23,8 @@ use uuid::Uuid;
 use super::{Services, actor};
 use crate::audit::{
     Audit,
+    facts::Facts,
+    position,
     store::{
         AuditStoreError, Dimension, Erasure, EventFilter, PageToken, StatRow, StatsQuery, Stored, Trouble,
         Who,
@@ -316,48 +321,32 @@ fn dimensions(names: &[String]) -> Result<Vec<Dimension>, Refusal> {
     names.iter().map(one).collect()
 }
 
-fn position(position: &Position) -> v1::AuditPosition {
-    v1::AuditPosition {
-        epoch: position.epoch.0.to_vec(),
-        sequence: position.sequence,
-        hash: position.hash.0.to_vec(),
-    }
-}
-
 /// Records as they are told, with names where they were asked for.
 async fn shown(
     audit: &Audit,
     events: Vec<Stored>,
     with_names: bool,
 ) -> Result<Vec<v1::StoredEvent>, Refusal> {
-    let names =
-        if with_names { audit.names(events.iter().filter_map(subject_of)).await? } else { Vec::new() };
-    let name_of = |stored: &Stored| {
-        let subject = subject_of(stored)?;
-        names.iter().find(|(known, _)| *known == subject).map(|(_, name)| name.clone())
+    let subjects = if with_names {
+        events.iter().map(|stored| Facts::of(&stored.row.payload).subject).collect()
+    } else {
+        vec![None; events.len()]
     };
-    let event = |stored: Stored| v1::StoredEvent {
+    let names = audit.names(subjects.iter().copied().flatten()).await?;
+    let event = |(stored, subject): (Stored, Option<Pseudonym>)| v1::StoredEvent {
         instance: stored.instance.0.as_bytes().to_vec(),
-        subject_name: name_of(&stored).unwrap_or_default(),
-        position: Some(v1::AuditPosition {
-            epoch: stored.epoch.0.to_vec(),
+        subject_name: subject.and_then(|subject| names.get(&subject)).cloned().unwrap_or_default(),
+        position: Some(position(&Position {
+            epoch: stored.epoch,
             sequence: stored.row.sequence,
-            hash: stored.row.hash.0.to_vec(),
-        }),
+            hash: stored.row.hash,
+        })),
         time_us: stored.row.time_us,
         stored_us: stored.stored_us,
         fleet: stored.fleet.to_string(),
         payload: stored.row.payload.into(),
     };
-    Ok(events.into_iter().map(event).collect())
-}
-
-fn subject_of(stored: &Stored) -> Option<Pseudonym> {
-    match Record::parse(&stored.row.payload).ok()?.body {
-        Body::Opened(opened) => opened.request.caller.subject,
-        Body::Closed(closed) => closed.request.caller.subject,
-        _ => None,
-    }
+    Ok(events.into_iter().zip(subjects).map(event).collect())
 }
 
 impl Audit {
@@ -365,8 +354,11 @@ impl Audit {
     async fn names(
         &self,
         pseudonyms: impl Iterator<Item = Pseudonym>,
-    ) -> Result<Vec<(Pseudonym, String)>, Refusal> {
+    ) -> Result<BTreeMap<Pseudonym, String>, Refusal> {
         let pseudonyms: BTreeSet<Pseudonym> = pseudonyms.collect();
+        if pseudonyms.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let sealed = self.store.names(pseudonyms.into_iter().collect()).await.map_err(unavailable)?;
         // A name that does not open is not told.
         Ok(sealed

@@ -18,7 +18,6 @@ use super::{Exchange, decide};
 use crate::{
     active::Active,
     error::{GatewayError, PolicyRefusal, UpstreamFault},
-    settings,
     sse::{Frames, with_data, without_texts},
 };
 
@@ -35,7 +34,7 @@ struct About {
     endpoint: Endpoint,
     models: Vec<String>,
     now: jiff::Timestamp,
-    depth: u32,
+    limits: json::Limits,
     fail_mode: FailMode,
     timeout: Duration,
 }
@@ -57,11 +56,8 @@ impl About {
             endpoint,
             models,
             now: exchange.accepted(),
-            depth: u32::try_from(settings.limits.json_depth).unwrap_or(u32::MAX),
-            fail_mode: match settings.fail_mode {
-                settings::FailMode::Block => FailMode::Block,
-                settings::FailMode::Allow => FailMode::Allow,
-            },
+            limits: settings.limits.json(),
+            fail_mode: settings.fail_mode,
             timeout: settings.timeouts.policy,
         })
     }
@@ -79,7 +75,7 @@ impl About {
             deadline: Deadline::when(&is_over),
             fail_mode: self.fail_mode,
             timer: Timer::with(&elapsed),
-            limits: json::Limits { depth: self.depth, ..json::Limits::default() },
+            limits: self.limits,
         };
         decide::with_workspace(|workspace| work(&context, workspace))
     }

@@ -14,7 +14,7 @@ use kt_policy::{
 use tokio::time::Instant;
 
 use super::Exchange;
-use crate::{active::Active, error::GatewayError, settings};
+use crate::{active::Active, error::GatewayError};
 
 /// Larger bodies are judged on the blocking pool: a worker is away from its other connections for a millisecond or two
 /// at most.
@@ -43,7 +43,7 @@ struct Question {
     endpoint: Endpoint,
     body: Bytes,
     now: jiff::Timestamp,
-    depth: u32,
+    limits: json::Limits,
     fail_mode: FailMode,
     policy_timeout: std::time::Duration,
 }
@@ -61,11 +61,8 @@ pub(crate) async fn decide(
         endpoint,
         body: body.clone(),
         now: exchange.accepted(),
-        depth: u32::try_from(settings.limits.json_depth).unwrap_or(u32::MAX),
-        fail_mode: match settings.fail_mode {
-            settings::FailMode::Block => FailMode::Block,
-            settings::FailMode::Allow => FailMode::Allow,
-        },
+        limits: settings.limits.json(),
+        fail_mode: settings.fail_mode,
         policy_timeout: settings.timeouts.policy,
     };
     if body.len() <= INLINE_BYTES {
@@ -79,8 +76,7 @@ pub(crate) async fn decide(
 impl Question {
     fn answer(&self) -> Result<Decision, GatewayError> {
         let started = Instant::now();
-        let limits = json::Limits { depth: self.depth, ..json::Limits::default() };
-        let request = Request::parse(self.endpoint, &self.body, &limits).map_err(malformed)?;
+        let request = Request::parse(self.endpoint, &self.body, &self.limits).map_err(malformed)?;
         let parsed = Instant::now();
         let is_over = || parsed.elapsed() > self.policy_timeout;
         let elapsed = || parsed.elapsed();

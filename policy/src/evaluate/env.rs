@@ -30,6 +30,16 @@ pub enum FailMode {
     Allow,
 }
 
+impl FailMode {
+    /// The name as written on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Allow => "allow",
+        }
+    }
+}
+
 /// When an evaluation must be done. It has no clock of its own: whoever starts the evaluation tells whether the time is
 /// up.
 #[derive(Clone, Copy, Default)]

@@ -3,15 +3,15 @@
 use std::{borrow::Cow, io::Read as _};
 
 use kt_audit::{
-    Digest, Epoch, InstanceId, Kind, Position,
-    record::{Body, Checkpoint, Peek, Record},
+    Digest, Epoch, InstanceId, Kind,
+    record::{Body, Checkpoint, Record},
     segment::parse_frame,
     sign::{PublicKey, checkpoint_message},
 };
 use kt_proto::v1::{self, ship_batch::Compression};
 
 use super::IngestSettings;
-use crate::audit::store::Row;
+use crate::audit::store::{NewRow, Row};
 
 /// Why a batch is not what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +38,7 @@ pub(super) enum Fault {
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) epoch: Epoch,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<NewRow>,
     /// The last checkpoint in it.
     pub(super) checkpoint: Option<Box<Checkpoint>>,
 }
@@ -73,16 +73,17 @@ pub(super) fn check(
             return Err(Fault::Chain);
         }
         let hash = frame.hash(instance, epoch);
-        if let Some(found) = checkpoint_of(frame.payload) {
-            checkpoint = Some(found);
-        }
-        rows.push(Row {
+        let new = NewRow::new(Row {
             sequence: frame.sequence,
             time_us: frame.time_us,
             previous,
             hash,
             payload: frame.payload.to_vec(),
         });
+        if new.facts.kind == Some(Kind::Checkpoint) {
+            checkpoint = checkpoint_of(frame.payload);
+        }
+        rows.push(new);
         previous = hash;
         expected = expected.checked_add(1).ok_or(Fault::Sequence)?;
     }
@@ -116,9 +117,6 @@ fn frames(batch: &v1::ShipBatch) -> Result<Cow<'_, [u8]>, Fault> {
 }
 
 fn checkpoint_of(payload: &[u8]) -> Option<Box<Checkpoint>> {
-    if Peek::parse(payload).ok()?.kind? != Kind::Checkpoint {
-        return None;
-    }
     match Record::parse(payload).ok()?.body {
         Body::Checkpoint(checkpoint) => Some(checkpoint),
         _ => None,
@@ -131,13 +129,4 @@ pub(super) fn is_signed(instance: InstanceId, checkpoint: &Checkpoint, keys: &[[
     keys.iter()
         .map(|key| PublicKey(*key))
         .any(|key| key.id() == checkpoint.key && key.verifies(&message, &checkpoint.signature))
-}
-
-/// A position on the wire.
-pub(super) fn position(position: &Position) -> v1::AuditPosition {
-    v1::AuditPosition {
-        epoch: position.epoch.0.to_vec(),
-        sequence: position.sequence,
-        hash: position.hash.0.to_vec(),
-    }
 }

@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 use super::{Shared, batch};
 use crate::{
-    audit::store::{AuditStoreError, Batch, Noted, Origin, SubjectRow, Trouble},
+    audit::{
+        position,
+        store::{AuditStoreError, Batch, Noted, Origin, SubjectRow, Trouble},
+    },
     auth::Gateway,
 };
 
@@ -157,7 +160,7 @@ impl Session {
         let marks = store.marks(instance).await.map_err(|error| self.failed(&error))?;
         let resume = hello.runs.iter().filter_map(|run| {
             let mark = marks.iter().find(|mark| mark.last.epoch.0 == *run.epoch)?;
-            Some(batch::position(&mark.last))
+            Some(position(&mark.last))
         });
         let settings = &self.shared.settings;
         let millis = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
@@ -267,7 +270,8 @@ impl Session {
         };
         let now = jiff::Timestamp::now().as_microsecond();
         let Some(last) = checked.rows.last() else { return Err(refused("a batch without records").into()) };
-        let position = Position { epoch: checked.epoch, sequence: last.sequence, hash: last.hash };
+        let last_position =
+            Position { epoch: checked.epoch, sequence: last.row.sequence, hash: last.row.hash };
         let (epoch, count) = (checked.epoch, checked.rows.len() as u64);
         let stored =
             Batch { origin: greeted.origin.clone(), epoch, ordinal, rows: checked.rows, stored_us: now };
@@ -287,7 +291,7 @@ impl Session {
                 countersigned.map_err(|error| self.failed(&error))?;
                 let signature = self.shared.audit.witness.countersign(instance, &covers, now);
                 countersignature = Some(v1::Countersignature {
-                    covers: Some(batch::position(&covers)),
+                    covers: Some(position(&covers)),
                     signed_us: now,
                     signature: Some(v1::Signature {
                         key_id: self.shared.audit.witness.public().id().0.to_vec(),
@@ -304,7 +308,7 @@ impl Session {
         }
         self.send(Out::Ack(v1::ShipAck {
             number,
-            position: Some(batch::position(&position)),
+            position: Some(position(&last_position)),
             duplicates: appended.duplicates,
             countersignature,
         }))

@@ -44,6 +44,31 @@ impl fmt::Debug for Row {
     }
 }
 
+/// A record that is to be kept, with the columns that it is found by. They are taken before the store is asked: whatever
+/// writes takes one batch after the other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewRow {
+    /// The record.
+    pub row: Row,
+    /// Its columns.
+    pub facts: Facts,
+}
+
+impl NewRow {
+    /// Reads the columns.
+    pub fn new(row: Row) -> Self {
+        let facts = Facts::of(&row.payload);
+        Self { row, facts }
+    }
+}
+
+/// That of its record.
+impl fmt::Debug for NewRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.row.fmt(f)
+    }
+}
+
 /// Whose records they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
@@ -67,7 +92,7 @@ pub struct Batch {
     /// Its number among the runs of the instance.
     pub ordinal: u64,
     /// The records, at least one, in order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<NewRow>,
     /// When they came, microseconds since 1970 UTC.
     pub stored_us: i64,
 }
@@ -97,6 +122,9 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Gap, Self::Quarantined, Self::Cloned, Self::BrokenChain, Self::Forged];
+
     /// The name as written in metrics, logs and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -183,8 +211,6 @@ pub struct InstanceRow {
 /// A place in the chain of an instance: what comes behind it is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChainPlace {
-    /// The number of the run.
-    pub ordinal: u64,
     /// The run.
     pub epoch: Epoch,
     /// The record.
@@ -372,9 +398,4 @@ pub trait AuditStore: Send + Sync + fmt::Debug {
         noted: Noted,
         now_us: i64,
     ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
-}
-
-/// The columns of a row.
-pub(super) fn facts(row: &Row) -> Facts {
-    Facts::of(&row.payload)
 }

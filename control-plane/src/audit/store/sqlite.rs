@@ -123,32 +123,38 @@ impl Sqlite {
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, AuditStoreError>> {
-        async move {
-            let (answer, answered) = oneshot::channel();
-            let job: Job = Box::new(move |connection| {
-                // Whoever asked may have gone.
-                let _ = answer.send(work(connection).map_err(fault));
-            });
-            self.reader.send(job).await.map_err(|_| gone())?;
-            answered.await.unwrap_or_else(|_| Err(gone()))
-        }
-        .boxed()
+        ask(&self.reader, |answer| job(work, answer))
     }
 
     fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, AuditStoreError>> {
-        async move {
-            let (answer, answered) = oneshot::channel();
-            let job: Job = Box::new(move |connection| {
-                let _ = answer.send(work(connection).map_err(fault));
-            });
-            self.writer.send(Write::Other(job)).await.map_err(|_| gone())?;
-            answered.await.unwrap_or_else(|_| Err(gone()))
-        }
-        .boxed()
+        ask(&self.writer, |answer| Write::Other(job(work, answer)))
     }
+}
+
+/// Tells a thread something that it answers, and waits for the answer.
+fn ask<'a, M: Send, T: Send + 'a>(
+    thread: &'a mpsc::Sender<M>,
+    message: impl FnOnce(Answer<T>) -> M + Send + 'a,
+) -> BoxFuture<'a, Result<T, AuditStoreError>> {
+    async move {
+        let (answer, answered) = oneshot::channel();
+        thread.send(message(answer)).await.map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+    .boxed()
+}
+
+fn job<T: Send + 'static>(
+    work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    answer: Answer<T>,
+) -> Job {
+    Box::new(move |connection| {
+        // Whoever asked may have gone.
+        let _ = answer.send(work(connection).map_err(fault));
+    })
 }
 
 /// Takes the lock beside the file.
@@ -251,12 +257,7 @@ impl AuditStore for Sqlite {
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AuditStoreError>> {
-        async move {
-            let (answer, answered) = oneshot::channel();
-            self.writer.send(Write::Append(Box::new(batch), answer)).await.map_err(|_| gone())?;
-            answered.await.unwrap_or_else(|_| Err(gone()))
-        }
-        .boxed()
+        ask(&self.writer, |answer| Write::Append(Box::new(batch), answer))
     }
 
     fn events(

@@ -38,7 +38,10 @@ impl Run {
     }
 
     fn batch(&mut self, bodies: Vec<Body>) -> Batch {
-        let rows = bodies.into_iter().map(|body| self.row(Record::new(body).payload().unwrap())).collect();
+        let rows = bodies
+            .into_iter()
+            .map(|body| NewRow::new(self.row(Record::new(body).payload().unwrap())))
+            .collect();
         Batch {
             origin: origin(self.instance),
             epoch: self.epoch,
@@ -160,7 +163,10 @@ async fn the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restar
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let first = run.batch(vec![opened(1), closed(1, |_| ())]);
     let second = run.batch(vec![blocked(2)]);
-    let expected: Vec<Row> = [&first, &second].into_iter().flat_map(|batch| batch.rows.clone()).collect();
+    let expected: Vec<Row> = [&first, &second]
+        .into_iter()
+        .flat_map(|batch| batch.rows.iter().map(|new| new.row.clone()))
+        .collect();
     for batch in [first, second] {
         let appended = place.store().append(batch).await.unwrap();
         assert_eq!(appended, Appended { duplicates: 0, noted: vec![] });
@@ -180,7 +186,7 @@ async fn a_chain_is_read_in_pages_over_the_borders_of_runs() {
     for ordinal in 1..=3_u8 {
         let mut run = Run::new(INSTANCE, Epoch([ordinal; 16]), u64::from(ordinal));
         let batch = run.batch((0..5).map(|id| closed(id, |_| ())).collect());
-        expected.extend(batch.rows.iter().map(|row| row.hash));
+        expected.extend(batch.rows.iter().map(|new| new.row.hash));
         place.store().append(batch).await.unwrap();
     }
     let mut seen = Vec::new();
@@ -188,7 +194,7 @@ async fn a_chain_is_read_in_pages_over_the_borders_of_runs() {
     loop {
         let page = place.store().chain(INSTANCE, behind, 4).await.unwrap();
         let Some(last) = page.last() else { break };
-        behind = Some(ChainPlace { ordinal: last.ordinal, epoch: last.epoch, sequence: last.row.sequence });
+        behind = Some(ChainPlace { epoch: last.epoch, sequence: last.row.sequence });
         seen.extend(page.iter().map(|stored| stored.row.hash));
     }
     assert_eq!(seen, expected);
@@ -201,7 +207,7 @@ async fn what_comes_again_is_counted_and_changes_nothing() {
     let batch = run.batch(vec![closed(1, |_| ()), blocked(2)]);
     place.store().append(batch.clone()).await.unwrap();
     let mut longer = batch.clone();
-    longer.rows.push(run.row(Record::new(closed(3, |_| ())).payload().unwrap()));
+    longer.rows.push(NewRow::new(run.row(Record::new(closed(3, |_| ())).payload().unwrap())));
     let appended = place.store().append(longer).await.unwrap();
     assert_eq!(appended, Appended { duplicates: 2, noted: vec![] });
     assert_eq!(place.store().append(batch).await.unwrap().duplicates, 2);
@@ -219,7 +225,7 @@ async fn another_record_under_the_same_number_is_kept_apart() {
     let noted = Noted { trouble: Trouble::Quarantined, epoch: EPOCH, first: 0, last: 0 };
     assert_eq!(appended, Appended { duplicates: 0, noted: vec![noted] });
     let there = all(place.store(), EventFilter::default()).await;
-    assert_eq!(there[0].row, batch.rows[0], "the first one stays");
+    assert_eq!(there[0].row, batch.rows[0].row, "the first one stays");
     assert_eq!(place.store().instances().await.unwrap()[0].noted, [noted]);
 }
 

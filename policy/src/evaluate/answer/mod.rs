@@ -94,11 +94,7 @@ impl CompiledPack {
     /// Whether any policy reads the answers of an endpoint.
     pub fn judges_answers(&self, endpoint: Endpoint) -> bool {
         let waivers = Waivers::default();
-        endpoint != Endpoint::Embeddings
-            && self.chain.iter().any(|entry| {
-                matches!(entry.policy, CompiledPolicy::Content(_))
-                    && Weighing::new(entry, Phase::Output, Some(endpoint), &waivers).is_some()
-            })
+        endpoint != Endpoint::Embeddings && readers(self, endpoint, &waivers).next().is_some()
     }
 
     /// Judges a whole answer.
@@ -119,8 +115,30 @@ impl CompiledPack {
         work.clear();
         let body = splices.map(|splices| edit::apply(body, &splices));
         let is_refused = body.is_err();
-        Ok(Answered { body, report: tally.into_report(self, is_refused) })
+        Ok(Answered { body, report: tally.report(self, is_refused) })
     }
+}
+
+/// A content policy that reads answers.
+struct Reader<'a> {
+    /// Its place in the chain.
+    index: usize,
+    entry: &'a ChainEntry,
+    detector: &'a dyn Detector,
+    weighing: Weighing<'a>,
+}
+
+/// The policies that read the answers of an endpoint, in chain order.
+fn readers<'a>(
+    pack: &'a CompiledPack,
+    endpoint: Endpoint,
+    waivers: &'a Waivers<'a>,
+) -> impl Iterator<Item = Reader<'a>> {
+    pack.chain.iter().enumerate().filter_map(move |(index, entry)| {
+        let CompiledPolicy::Content(detector) = &entry.policy else { return None };
+        let weighing = Weighing::new(entry, Phase::Output, Some(endpoint), waivers)?;
+        Some(Reader { index, entry, detector: detector.as_ref(), weighing })
+    })
 }
 
 /// The chain on answers of one request.
@@ -149,16 +167,13 @@ impl<'a> Judge<'a> {
     ) -> Result<(), Refusal> {
         work.found.clear();
         work.texts.fill(source);
-        for (index, entry) in self.pack.chain.iter().enumerate() {
-            let CompiledPolicy::Content(detector) = &entry.policy else { continue };
-            let endpoint = Some(self.context.endpoint);
-            let Some(weighing) = Weighing::new(entry, Phase::Output, endpoint, &self.waivers) else {
-                continue;
-            };
+        for Reader { index, entry, detector, weighing } in
+            readers(self.pack, self.context.endpoint, &self.waivers)
+        {
             let before = work.found.len();
             let task = content::Task {
                 index,
-                detector: detector.as_ref(),
+                detector,
                 weighing,
                 source,
                 texts: &work.texts,

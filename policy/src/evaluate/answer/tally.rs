@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::AnswerReport;
+use super::{AnswerReport, readers};
 use crate::{
-    compiled::{ChainEntry, CompiledPack, CompiledPolicy},
+    compiled::{ChainEntry, CompiledPack},
     evaluate::{
         BypassReason, Effect, Finding, MAX_FINDINGS, Outcome, PolicyOutcome,
-        content::{Found, Run, Weighing},
+        content::{Found, Run},
         exceptions::Waivers,
         report,
     },
@@ -47,13 +47,9 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn new(pack: &CompiledPack, endpoint: Endpoint) -> Self {
         let waivers = Waivers::default();
-        let reads = |entry: &ChainEntry| {
-            matches!(entry.policy, CompiledPolicy::Content(_))
-                && Weighing::new(entry, Phase::Output, Some(endpoint), &waivers).is_some()
-        };
-        let policies = pack.chain.iter().enumerate().filter(|(_, entry)| reads(entry));
+        let readers = readers(pack, endpoint, &waivers);
         Self {
-            policies: policies.map(|(index, _)| (index, Said::default())).collect(),
+            policies: readers.map(|reader| (reader.index, Said::default())).collect(),
             findings: Vec::new(),
             omitted: 0,
             redactions: BTreeMap::new(),
@@ -149,10 +145,6 @@ impl Tally {
                 (false, true) => Verdict::Allow,
             },
         }
-    }
-
-    pub(super) fn into_report(self, pack: &CompiledPack, is_refused: bool) -> AnswerReport {
-        self.report(pack, is_refused)
     }
 }
 

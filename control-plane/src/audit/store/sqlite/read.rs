@@ -208,17 +208,17 @@ pub(super) fn chain(
     limit: u32,
 ) -> rusqlite::Result<Vec<Stored>> {
     // Run by run: two machines with one identity have two runs of one ordinal, each with a chain of its own.
-    let runs: Vec<(i64, i64, [u8; 16])> = connection
+    let runs: Vec<(i64, [u8; 16])> = connection
         .prepare_cached(
-            "SELECT u.no, u.ordinal, u.epoch FROM runs u JOIN instances i ON i.no = u.instance_no
+            "SELECT u.no, u.epoch FROM runs u JOIN instances i ON i.no = u.instance_no
              WHERE i.instance = ?1 ORDER BY u.ordinal, u.no",
         )?
-        .query_map([instance.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .query_map([instance.0.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let start = behind
-        .map_or(0, |place| runs.iter().position(|(.., epoch)| *epoch == place.epoch.0).unwrap_or(runs.len()));
+        .map_or(0, |place| runs.iter().position(|(_, epoch)| *epoch == place.epoch.0).unwrap_or(runs.len()));
     let mut records: Vec<Stored> = Vec::new();
-    for (no, ..) in runs.iter().skip(start) {
+    for (no, _) in runs.iter().skip(start) {
         let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(records.len());
         if left == 0 {
             break;
@@ -286,9 +286,7 @@ pub(super) fn instances(connection: &Connection) -> rusqlite::Result<Vec<Instanc
 }
 
 fn trouble(name: &str) -> Option<Trouble> {
-    [Trouble::Gap, Trouble::Quarantined, Trouble::Cloned, Trouble::BrokenChain, Trouble::Forged]
-        .into_iter()
-        .find(|trouble| trouble.as_str() == name)
+    Trouble::ALL.into_iter().find(|trouble| trouble.as_str() == name)
 }
 
 pub(super) fn vouched(connection: &Connection, instance: InstanceId) -> rusqlite::Result<Vouched> {

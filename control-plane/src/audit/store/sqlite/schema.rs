@@ -2,14 +2,16 @@
 
 use rusqlite::Connection;
 
-/// The form of the file that this build writes: how many of the migrations it has seen.
-pub(super) const FORM: i64 = 2;
-
-/// How many there are.
-const COUNT: usize = 2;
-
 /// Each brings a file from the form of its place to the next.
-const MIGRATIONS: [&str; COUNT] = [include_str!("0001.sql"), include_str!("0002.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("0001.sql"), include_str!("0002.sql")];
+
+/// The form of the file that this build writes: how many of the migrations it has seen.
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_wrap,
+    reason = "a handful, and `try_from` is not const"
+)]
+pub(super) const FORM: i64 = MIGRATIONS.len() as i64;
 
 /// Brings the file to the form of this build, and tells the form that it has then.
 pub(super) fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {

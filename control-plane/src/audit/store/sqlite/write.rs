@@ -3,7 +3,7 @@
 use kt_audit::{Digest, InstanceId, Position, Pseudonym, record::Verdict};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::super::{Appended, Batch, Noted, Origin, Row, SubjectRow, Trouble, facts};
+use super::super::{Appended, Batch, NewRow, Noted, Origin, SubjectRow, Trouble};
 
 /// A number as SQLite has it. Sequences, counts and prices are far below the limit.
 pub(super) fn int(number: u64) -> i64 {
@@ -47,18 +47,19 @@ fn append(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Appe
     let place = |trouble, first, last| Noted { trouble, epoch: batch.epoch, first, last };
 
     let mark = run.last;
-    let is_new = |row: &&Row| mark.is_none_or(|(sequence, _)| row.sequence > sequence);
-    let known = batch.rows.iter().take_while(|row| !is_new(row)).count();
+    let is_new = |new: &&NewRow| mark.is_none_or(|(sequence, _)| new.row.sequence > sequence);
+    let known = batch.rows.iter().take_while(|new| !is_new(new)).count();
     let (old, new) = batch.rows.split_at_checked(known).unwrap_or((&batch.rows, &[]));
     let mut duplicates = 0;
-    for row in old {
-        if repeats(transaction, instance, run.no, batch, row)? {
+    for again in old {
+        if repeats(transaction, instance, run.no, batch, again)? {
             duplicates += 1;
         } else {
-            noted.push(place(Trouble::Quarantined, row.sequence, row.sequence));
+            let sequence = again.row.sequence;
+            noted.push(place(Trouble::Quarantined, sequence, sequence));
         }
     }
-    if let Some(first) = new.first() {
+    if let Some(NewRow { row: first, .. }) = new.first() {
         let expected = mark.map_or(0, |(sequence, _)| sequence.saturating_add(1));
         if first.sequence > expected {
             noted.push(place(Trouble::Gap, expected, first.sequence - 1));
@@ -69,7 +70,7 @@ fn append(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Appe
     for row in new {
         insert(transaction, run.no, batch.stored_us, row)?;
     }
-    if let Some(last) = new.last() {
+    if let Some(NewRow { row: last, .. }) = new.last() {
         transaction
             .prepare_cached("UPDATE runs SET sequence = ?2, hash = ?3 WHERE no = ?1")?
             .execute(params![run.no, int(last.sequence), last.hash.0])?;
@@ -105,7 +106,7 @@ fn run(
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM runs WHERE instance_no = ?1 AND ordinal = ?2)")?
         .query_row(params![instance, int(batch.ordinal)], |row| row.get(0))?;
     if is_taken {
-        let first = batch.rows.first().map_or(0, |row| row.sequence);
+        let first = batch.rows.first().map_or(0, |new| new.row.sequence);
         noted.push(Noted { trouble: Trouble::Cloned, epoch: batch.epoch, first, last: first });
     }
     transaction
@@ -116,15 +117,16 @@ fn run(
     Ok(Run { no: transaction.last_insert_rowid(), last: None })
 }
 
-/// Whether the record is the one that is there. Another one is kept apart; one that fills a gap, too, for the mark has
-/// passed it.
+/// Whether the run has the record now under its number. One that fills a gap is added and counts as there, for the mark
+/// has passed it; another one than is there is kept apart.
 fn repeats(
     transaction: &Transaction<'_>,
     instance: i64,
     run: i64,
     batch: &Batch,
-    row: &Row,
+    new: &NewRow,
 ) -> rusqlite::Result<bool> {
+    let row = &new.row;
     let stored: Option<[u8; 32]> = transaction
         .prepare_cached("SELECT hash FROM records WHERE run_no = ?1 AND sequence = ?2")?
         .query_row(params![run, int(row.sequence)], |row| row.get(0))
@@ -133,7 +135,7 @@ fn repeats(
         Some(hash) if hash == row.hash.0 => Ok(true),
         // The number was missing: it is filled, and nothing is replaced.
         None => {
-            insert(transaction, run, batch.stored_us, row)?;
+            insert(transaction, run, batch.stored_us, new)?;
             transaction
                 .prepare_cached("UPDATE instances SET records = records + 1 WHERE no = ?1")?
                 .execute([instance])?;
@@ -161,8 +163,8 @@ fn repeats(
     }
 }
 
-fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, row: &Row) -> rusqlite::Result<()> {
-    let facts = facts(row);
+fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, new: &NewRow) -> rusqlite::Result<()> {
+    let NewRow { row, facts } = new;
     transaction
         .prepare_cached(
             "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload, kind, request, verdict,
