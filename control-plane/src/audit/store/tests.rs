@@ -523,3 +523,71 @@ async fn batches_that_come_together_are_each_answered() {
     assert!(results.iter().all(|result| result.as_ref().is_ok_and(|appended| appended.noted.is_empty())));
     assert_eq!(place.store().instances().await.unwrap().len(), 50);
 }
+
+#[tokio::test]
+async fn a_file_of_the_second_form_keeps_its_records_and_is_filtered_and_counted_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.sqlite");
+    let [first, second] = [closed(1, |_| ()), blocked(2)]
+        .map(|body| Run::new(INSTANCE, EPOCH, 1).row(Record::new(body).payload().unwrap()));
+    {
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch(include_str!("sqlite/0001.sql")).unwrap();
+        file.execute_batch(include_str!("sqlite/0002.sql")).unwrap();
+        file.pragma_update(None, "user_version", 2).unwrap();
+        file.execute(
+            "INSERT INTO instances (no, instance, fleet, gateway, name, first_seen_us, last_stored_us, records)
+             VALUES (1, ?1, 'default', 'gw', 'gw-1', 0, 0, 3)",
+            [INSTANCE.0.as_bytes()],
+        )
+        .unwrap();
+        file.execute(
+            "INSERT INTO runs (no, instance_no, epoch, ordinal, sequence, hash) VALUES (1, 1, ?1, 1, 2, ?2)",
+            rusqlite::params![EPOCH.0, second.hash.0],
+        )
+        .unwrap();
+        // The last one is of a type that this build does not know.
+        for (sequence, row, kind, verdict) in
+            [(0, &first, Some(2), Some(0)), (1, &second, Some(2), Some(3)), (2, &first, None, None)]
+        {
+            file.execute(
+                "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload, kind, request, verdict, team)
+                 VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'red')",
+                rusqlite::params![
+                    sequence,
+                    T0 + sequence,
+                    T0,
+                    row.previous.0,
+                    row.hash.0,
+                    row.payload,
+                    kind,
+                    kind.map(|_| Uuid::from_u128(u128::try_from(sequence + 1).unwrap()).into_bytes()),
+                    verdict
+                ],
+            )
+            .unwrap();
+        }
+        file.execute(
+            "INSERT INTO deeds (record, time_us, what, policy, rule) VALUES (2, ?1, 0, 'dlp-filter', 'databricks-pat')",
+            [T0 + 1],
+        )
+        .unwrap();
+    }
+    let store = Sqlite::open(&path).unwrap();
+    assert_eq!(store.chain(INSTANCE, None, 10).await.unwrap().len(), 3);
+    assert_eq!(store.request(Uuid::from_u128(2)).await.unwrap()[0].row.payload, second.payload);
+    let filter = EventFilter {
+        verdicts: vec![Verdict::Block],
+        policies: vec!["dlp-filter".into()],
+        teams: vec!["red".into()],
+        ..EventFilter::default()
+    };
+    let page = store.events(filter.clone(), false, None, 10).await.unwrap();
+    assert_eq!(page.events.iter().map(|event| event.id).collect::<Vec<_>>(), [2]);
+    let query = StatsQuery { filter, by: vec![Dimension::Policy], limit: 10 };
+    let rows = store.stats(query).await.unwrap();
+    assert_eq!(
+        (rows[0].key.as_slice(), rows[0].requests, rows[0].blocked),
+        (&["dlp-filter".to_owned()][..], 1, 1)
+    );
+}

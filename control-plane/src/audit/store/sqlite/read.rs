@@ -20,6 +20,8 @@ use crate::audit::facts::What;
 
 const STORED: &str = "SELECT r.id, i.instance, i.fleet, u.epoch, u.ordinal, r.stored_us, r.sequence, r.time_us, r.previous, r.hash, r.payload
  FROM records r JOIN runs u ON u.no = r.run_no JOIN instances i ON i.no = u.instance_no";
+/// The same, found by what people filter by.
+const FOUND: &str = " JOIN facts f ON f.record = r.id";
 
 const HOUR_US: i64 = 3_600_000_000;
 
@@ -103,28 +105,28 @@ impl Condition {
         let mut condition = Self::default();
         // Written out where it is the usual one, so that the partial index is found.
         if filter.kinds.is_empty() {
-            condition.and(&format!("r.kind = {}", Kind::Closed as i64));
+            condition.and(&format!("f.kind = {}", Kind::Closed as i64));
         } else {
-            condition.one_of("r.kind", filter.kinds.iter().map(|kind| *kind as i64));
+            condition.one_of("f.kind", filter.kinds.iter().map(|kind| *kind as i64));
         }
         if let Some(fleet) = &filter.fleet {
             condition.value("i.fleet = ?", fleet.clone());
         }
         condition.one_of("i.instance", filter.instances.iter().map(|instance| instance.0.into_bytes()));
         if let Some(from) = filter.from_us {
-            condition.value("r.time_us >= ?", from);
+            condition.value("f.time_us >= ?", from);
         }
         if let Some(to) = filter.to_us {
-            condition.value("r.time_us < ?", to);
+            condition.value("f.time_us < ?", to);
         }
-        condition.one_of("r.verdict", filter.verdicts.iter().map(|verdict| verdict_code(*verdict)));
-        condition.one_of("r.team", filter.teams.iter().cloned());
-        condition.one_of("r.cost_centre", filter.cost_centres.iter().cloned());
-        condition.one_of("r.subject", filter.subjects.iter().map(|subject| subject.to_bytes()));
+        condition.one_of("f.verdict", filter.verdicts.iter().map(|verdict| verdict_code(*verdict)));
+        condition.one_of("f.team", filter.teams.iter().cloned());
+        condition.one_of("f.cost_centre", filter.cost_centres.iter().cloned());
+        condition.one_of("f.subject", filter.subjects.iter().map(|subject| subject.to_bytes()));
         if !filter.models.is_empty() {
             let mut either = Self { text: String::new(), values: std::mem::take(&mut condition.values) };
             let mut texts = Vec::new();
-            for column in ["r.model", "r.target_model", "r.target"] {
+            for column in ["f.model", "f.target_model", "f.target"] {
                 either.text.clear();
                 either.one_of(column, filter.models.iter().cloned());
                 texts.push(either.text.trim_start_matches(" WHERE ").to_owned());
@@ -136,7 +138,7 @@ impl Condition {
         let mut roles = Vec::new();
         for role in &filter.roles {
             condition.values.push(Box::new(format!(",{role},")));
-            roles.push(format!("instr(',' || r.roles || ',', ?{}) > 0", condition.values.len()));
+            roles.push(format!("instr(',' || f.roles || ',', ?{}) > 0", condition.values.len()));
         }
         if !roles.is_empty() {
             condition.and(&format!("({})", roles.join(" OR ")));
@@ -150,7 +152,7 @@ impl Condition {
             return;
         }
         let mut inner = Self { text: String::new(), values: std::mem::take(&mut self.values) };
-        inner.and("d.record = r.id");
+        inner.and("d.time_us = f.time_us AND d.record = f.record");
         inner.one_of("d.policy", filter.policies.iter().cloned());
         inner.one_of("d.rule", filter.rules.iter().cloned());
         if filter.would {
@@ -174,12 +176,12 @@ pub(super) fn events(
 ) -> rusqlite::Result<Page> {
     let mut condition = Condition::of(filter);
     if let Some(PageToken(id)) = page {
-        condition.value(if oldest_first { "r.id > ?" } else { "r.id < ?" }, int(id));
+        condition.value(if oldest_first { "f.record > ?" } else { "f.record < ?" }, int(id));
     }
     let order = if oldest_first { "ASC" } else { "DESC" };
     // Arrival is the order: it never changes, so pages neither repeat nor miss anything.
     let sql = format!(
-        "{STORED}{} ORDER BY r.id {order} LIMIT {}",
+        "{STORED}{FOUND}{} ORDER BY f.record {order} LIMIT {}",
         condition.text,
         u64::from(size).saturating_add(1)
     );
@@ -196,7 +198,9 @@ pub(super) fn events(
 
 pub(super) fn request(connection: &Connection, id: Uuid) -> rusqlite::Result<Vec<Stored>> {
     connection
-        .prepare_cached(&format!("{STORED} WHERE r.request = ?1 ORDER BY u.ordinal, u.no, r.sequence"))?
+        .prepare_cached(&format!(
+            "{STORED}{FOUND} WHERE f.request = ?1 ORDER BY u.ordinal, u.no, r.sequence"
+        ))?
         .query_map([id.into_bytes()], stored)?
         .collect()
 }
@@ -322,28 +326,31 @@ pub(super) fn stats(connection: &Connection, query: &StatsQuery) -> rusqlite::Re
         match dimension {
             Dimension::Policy => columns.push("d.policy".to_owned()),
             Dimension::Rule => columns.push("d.policy || CASE d.rule WHEN '' THEN '' ELSE '/' || d.rule END".to_owned()),
-            Dimension::Role => columns.push("r.roles".to_owned()),
-            Dimension::Team => columns.push("r.team".to_owned()),
-            Dimension::CostCentre => columns.push("r.cost_centre".to_owned()),
-            Dimension::Model => columns.push("r.model".to_owned()),
-            Dimension::Target => columns.push("r.target".to_owned()),
-            Dimension::Verdict => columns.push("CASE r.verdict WHEN 0 THEN 'allow' WHEN 1 THEN 'redact' WHEN 2 THEN 'escalate' ELSE 'block' END".to_owned()),
+            Dimension::Role => columns.push("f.roles".to_owned()),
+            Dimension::Team => columns.push("f.team".to_owned()),
+            Dimension::CostCentre => columns.push("f.cost_centre".to_owned()),
+            Dimension::Model => columns.push("f.model".to_owned()),
+            Dimension::Target => columns.push("f.target".to_owned()),
+            Dimension::Verdict => columns.push("CASE f.verdict WHEN 0 THEN 'allow' WHEN 1 THEN 'redact' WHEN 2 THEN 'escalate' ELSE 'block' END".to_owned()),
             Dimension::Fleet => columns.push("i.fleet".to_owned()),
-            Dimension::Hour => columns.push(format!("strftime('%Y-%m-%dT%H:00Z', r.time_us / {HOUR_US} * 3600, 'unixepoch')")),
-            Dimension::Day => columns.push("strftime('%Y-%m-%d', r.time_us / 1000000, 'unixepoch')".to_owned()),
+            Dimension::Hour => columns.push(format!("strftime('%Y-%m-%dT%H:00Z', f.time_us / {HOUR_US} * 3600, 'unixepoch')")),
+            Dimension::Day => columns.push("strftime('%Y-%m-%d', f.time_us / 1000000, 'unixepoch')".to_owned()),
         }
     }
     let whats = |what: What, name: &str| {
         if by_deeds {
             format!("sum(d.{name})")
         } else {
-            format!("sum(EXISTS (SELECT 1 FROM deeds e WHERE e.record = r.id AND e.what = {}))", what.code())
+            format!(
+                "sum(EXISTS (SELECT 1 FROM deeds e WHERE e.time_us = f.time_us AND e.record = f.record AND e.what = {}))",
+                what.code()
+            )
         }
     };
     let counts = if by_deeds {
         "count(*), sum(d.blocked), sum(d.redacted)".to_owned()
     } else {
-        format!("count(*), sum(r.verdict = {}), sum(r.verdict = 1)", verdict_code(Verdict::Block))
+        format!("count(*), sum(f.verdict = {}), sum(f.verdict = 1)", verdict_code(Verdict::Block))
     };
     let mut sql = String::from("SELECT ");
     for column in &columns {
@@ -351,14 +358,18 @@ pub(super) fn stats(connection: &Connection, query: &StatsQuery) -> rusqlite::Re
     }
     let _ = write!(
         sql,
-        "{counts}, {}, {}, sum(r.ending = {}), sum(coalesce(r.input_tokens, 0)), sum(coalesce(r.output_tokens, 0)), sum(coalesce(r.micro_usd, 0)), sum(r.unpriced) FROM records r JOIN runs u ON u.no = r.run_no JOIN instances i ON i.no = u.instance_no",
+        "{counts}, {}, {}, sum(f.ending = {}), sum(coalesce(f.input_tokens, 0)), sum(coalesce(f.output_tokens, 0)), sum(coalesce(f.micro_usd, 0)), sum(f.unpriced) FROM facts f",
         whats(What::WouldBlock, "would_block"),
         whats(What::WouldRedact, "would_redact"),
         End::Failed as i64,
     );
+    let filter = &query.filter;
+    if filter.fleet.is_some() || !filter.instances.is_empty() || query.by.contains(&Dimension::Fleet) {
+        sql.push_str(" JOIN runs u ON u.no = f.run_no JOIN instances i ON i.no = u.instance_no");
+    }
     if by_deeds {
         let source = deeds_by_request(&mut condition, query);
-        let _ = write!(sql, " JOIN {source} d ON d.record = r.id");
+        let _ = write!(sql, " JOIN {source} d ON d.record = f.record");
     }
     sql.push_str(&condition.text);
     if !columns.is_empty() {
@@ -405,7 +416,7 @@ fn deeds_by_request(condition: &mut Condition, query: &StatsQuery) -> String {
     condition.values = inner.values;
     let max = |what: What, name: &str| format!("max(what = {}) AS {name}", what.code());
     format!(
-        "(SELECT record, policy{rule}, {}, {}, {}, {} FROM deeds{} GROUP BY record, policy{rule})",
+        "(SELECT record, policy{rule}, {}, {}, {}, {} FROM deeds{} GROUP BY time_us, record, policy{rule})",
         max(What::Block, "blocked"),
         max(What::Redact, "redacted"),
         max(What::WouldBlock, "would_block"),

@@ -167,11 +167,8 @@ fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, new: &NewRow)
     let NewRow { row, facts } = new;
     transaction
         .prepare_cached(
-            "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload, kind, request, verdict,
-               ending, status, model, target, target_model, roles, team, cost_centre, subject, input_tokens,
-               output_tokens, micro_usd, unpriced)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-               ?22, ?23)",
+            "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             run,
@@ -180,8 +177,22 @@ fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, new: &NewRow)
             stored_us,
             row.previous.0,
             row.hash.0,
-            row.payload,
-            facts.kind.map(|kind| kind as i64),
+            row.payload
+        ])?;
+    // What this build can't read is kept, and found by its place alone.
+    let Some(kind) = facts.kind else { return Ok(()) };
+    let record = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached(
+            "INSERT INTO facts (record, run_no, time_us, kind, request, verdict, ending, status, model, target,
+               target_model, roles, team, cost_centre, subject, input_tokens, output_tokens, micro_usd, unpriced)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
+        )?
+        .execute(params![
+            record,
+            run,
+            row.time_us,
+            kind as i64,
             facts.request.map(uuid::Uuid::into_bytes),
             facts.verdict.map(verdict_code),
             facts.end.map(|end| end as i64),
@@ -199,12 +210,11 @@ fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, new: &NewRow)
             facts.is_priced && facts.micro_usd.is_none(),
         ])?;
     if !facts.deeds.is_empty() {
-        let record = transaction.last_insert_rowid();
         let mut add = transaction.prepare_cached(
-            "INSERT INTO deeds (record, time_us, what, policy, rule) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO deeds (time_us, record, policy, rule, what) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?;
         for deed in &facts.deeds {
-            add.execute(params![record, row.time_us, deed.what.code(), deed.policy, deed.rule])?;
+            add.execute(params![row.time_us, record, deed.policy, deed.rule, deed.what.code()])?;
         }
     }
     Ok(())
