@@ -179,13 +179,18 @@ pub struct FakeIngest(Arc<Shared>);
 pub struct IngestServer {
     /// Where it listens.
     pub addr: SocketAddr,
-    _serving: JoinSet<()>,
+    serving: JoinSet<()>,
 }
 
 impl IngestServer {
     /// Its address for gateways.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
+    }
+
+    /// Ends it; when this returns, the address is free again.
+    pub async fn stop(mut self) {
+        self.serving.shutdown().await;
     }
 }
 
@@ -228,7 +233,7 @@ impl FakeIngest {
             let _ =
                 tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await;
         });
-        Ok(IngestServer { addr, _serving: serving })
+        Ok(IngestServer { addr, serving })
     }
 
     /// Changes how it behaves; streams that are open notice.

@@ -46,7 +46,7 @@ async fn a_store_that_comes_back_at_the_same_address_gets_what_it_misses() {
     let run = spool.run(&url);
     let mut ids = spool.append(&run.log, 100).await;
     store.until(|kept| (kept.closed().len() == 100).then_some(())).await;
-    drop(server);
+    server.stop().await;
     ids.extend(spool.append(&run.log, 200).await);
     let _server = store.serve(port).await.unwrap();
     store.until(|kept| (kept.closed().len() == 300).then_some(())).await;

@@ -88,7 +88,7 @@ async fn names_are_sent_beside_the_batches_and_never_in_them() {
         }
     }
     // They are not sent again.
-    drop(server);
+    server.stop().await;
     let again = FakeIngest::new();
     let server = again.serve(0).await.unwrap();
     assert!(spool.run(&server.url()).stop().await);
