@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test lint fmt build bench bench-push kill9 transcript help
+.PHONY: demo test lint fmt build bench bench-push bench-audit chaos-audit kill9 transcript help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -44,6 +44,16 @@ bench-push:      ## from publish to enforced, on simulated and real gateways
 	@scripts/setup.sh bench
 	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
 	@$(PYTHON) scripts/bench_push.py --bin-dir target/demo
+
+bench-audit:     ## records a second into the store, latency that records add, queries over two million
+	@scripts/setup.sh bench
+	@$(CARGO) build --release -p kt -p kt-tests --bins
+	@$(PYTHON) scripts/bench_audit.py --bin-dir target/release
+
+chaos-audit:     ## gateways, control plane and store killed under load; a full disk; a frozen control plane
+	@scripts/setup.sh chaos
+	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
+	@$(PYTHON) scripts/chaos_audit.py --bin-dir target/demo
 
 kill9:           ## kill -9 under load: completed requests against stored records
 	@scripts/setup.sh build

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs what a make target needs and the machine lacks: with apt where this user may, otherwise it says exactly
-# what to install and stops. Usage: scripts/setup.sh build|demo|test|lint|bench
+# what to install and stops. Usage: scripts/setup.sh build|demo|test|lint|bench|chaos
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-goal=${1:?usage: scripts/setup.sh build|demo|test|lint|bench}
+goal=${1:?usage: scripts/setup.sh build|demo|test|lint|bench|chaos}
 venv=.venv
 missing=()
 
@@ -84,9 +84,9 @@ python_packages() {
 case "$goal" in
     test) python_packages test ;;
     lint) python_packages lint ;;
-    build | demo | bench) ;;
+    build | demo | bench | chaos) ;;
     *)
-        echo "setup: \`$goal\` is not a goal; use build, demo, test, lint or bench" >&2
+        echo "setup: \`$goal\` is not a goal; use build, demo, test, lint, bench or chaos" >&2
         exit 2
         ;;
 esac
