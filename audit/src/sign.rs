@@ -1,4 +1,4 @@
-//! The gateway's own ed25519 key, the three things that it signs, and the one that the control plane does.
+//! The gateway's own ed25519 key, the three things that it signs, and the two that the control plane does.
 //!
 //! | what | signed bytes, integers little-endian |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | head | `kt-audit-head-v1\0`, instance (16), ordinal (u64), epoch (16), sequence (u64), hash (32), segment (u64), time (i64) |
 //! | countersignature (the control plane's) | `kt-audit-countersignature-v1\0`, instance (16), epoch (16), sequence (u64), hash (32), time (i64) |
 //! | tombstone | `kt-audit-tombstone-v1\0`, instance (16), first and last segment (u64 each), before (32), last (32), days (u32), immutable (u8) |
+//! | tombstone of the store (the control plane's) | `kt-audit-store-tombstone-v1\0`, instance (16), epoch (16), first and last sequence (u64 each), before (32), last (32), records (u64), newest (i64), days (u32), immutable (u8), cut (i64) |
 //!
 //! A prefix of its own for each keeps a signature of one kind from passing as another.
 
@@ -16,8 +17,8 @@ use aws_lc_rs::encoding::AsBigEndian as _;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
 
-use crate::chain::{InstanceId, Position};
-use crate::record::CutRun;
+use crate::chain::{Epoch, InstanceId, Position};
+use crate::record::{CutRun, Retention};
 use crate::value::{Digest, NotHex, hex_array, serde_as_text};
 
 /// An ed25519 public key; text form: 64 hexadecimal digits.
@@ -193,6 +194,70 @@ pub fn tombstone_message(instance: InstanceId, run: &CutRun) -> Vec<u8> {
     message
 }
 
+/// What retention has taken out of the store of a control plane: records of one run, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreCut {
+    /// The run.
+    pub epoch: Epoch,
+    /// The first record that was cut.
+    pub first: u64,
+    /// The last one.
+    pub last: u64,
+    /// What the first one named as previous.
+    pub before: Digest,
+    /// The hash of the last one: what the record behind the gap names as previous.
+    pub last_hash: Digest,
+    /// How many there were.
+    pub records: u64,
+    /// The time of the newest among them, microseconds since 1970 UTC.
+    pub newest_us: i64,
+    /// The longest that any of them asked for.
+    pub retention: Retention,
+    /// When they were cut, microseconds since 1970 UTC.
+    pub cut_us: i64,
+}
+
+/// A [`StoreCut`] with the control plane's word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreTombstone {
+    /// What was cut.
+    pub cut: StoreCut,
+    /// The key that signed.
+    pub key: KeyId,
+    /// Its signature.
+    pub signature: Signature,
+}
+
+impl StoreTombstone {
+    /// A tombstone signed by `signer`.
+    pub fn sign(signer: &Signer, instance: InstanceId, cut: StoreCut) -> Self {
+        let signature = signer.sign(&store_tombstone_message(instance, &cut));
+        Self { cut, key: signer.public().id(), signature }
+    }
+
+    /// Whether `key` signed it for this instance.
+    pub fn is_signed_by(&self, key: &PublicKey, instance: InstanceId) -> bool {
+        key.id() == self.key && key.verifies(&store_tombstone_message(instance, &self.cut), &self.signature)
+    }
+}
+
+fn store_tombstone_message(instance: InstanceId, cut: &StoreCut) -> Vec<u8> {
+    let mut message = Vec::with_capacity(192);
+    message.extend_from_slice(b"kt-audit-store-tombstone-v1\0");
+    message.extend_from_slice(instance.0.as_bytes());
+    message.extend_from_slice(&cut.epoch.0);
+    message.extend_from_slice(&cut.first.to_le_bytes());
+    message.extend_from_slice(&cut.last.to_le_bytes());
+    message.extend_from_slice(&cut.before.0);
+    message.extend_from_slice(&cut.last_hash.0);
+    message.extend_from_slice(&cut.records.to_le_bytes());
+    message.extend_from_slice(&cut.newest_us.to_le_bytes());
+    message.extend_from_slice(&cut.retention.days.to_le_bytes());
+    message.push(u8::from(cut.retention.immutable));
+    message.extend_from_slice(&cut.cut_us.to_le_bytes());
+    message
+}
+
 /// `head.json`: the last record that was known to be on disk, signed, so that a cut tail is seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Head {
@@ -251,7 +316,6 @@ fn head_message(instance: InstanceId, ordinal: u64, last: &Position, segment: u6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Epoch;
     use uuid::Uuid;
 
     fn position() -> Position {
@@ -281,6 +345,41 @@ mod tests {
         assert!(!Head { time_us: 100, ..head.clone() }.is_signed_by(&key));
         assert!(!Head { segment: 8, ..head.clone() }.is_signed_by(&key));
         assert!(!head.is_signed_by(&Signer::generate().unwrap().public()));
+    }
+
+    #[test]
+    fn a_tombstone_of_the_store_is_bound_to_each_of_its_fields_and_to_its_instance() {
+        let signer = Signer::generate().unwrap();
+        let (instance, key) = (InstanceId(Uuid::from_u128(1)), signer.public());
+        let cut = StoreCut {
+            epoch: Epoch([3; 16]),
+            first: 4,
+            last: 9,
+            before: Digest::of(b"3"),
+            last_hash: Digest::of(b"9"),
+            records: 6,
+            newest_us: 77,
+            retention: Retention { days: 30, immutable: false },
+            cut_us: 99,
+        };
+        let signed = StoreTombstone::sign(&signer, instance, cut);
+        assert!(signed.is_signed_by(&key, instance));
+        assert!(!signed.is_signed_by(&key, InstanceId(Uuid::from_u128(2))));
+        let others = [
+            StoreCut { epoch: Epoch([4; 16]), ..cut },
+            StoreCut { first: 3, ..cut },
+            StoreCut { last: 10, ..cut },
+            StoreCut { before: cut.last_hash, ..cut },
+            StoreCut { last_hash: cut.before, ..cut },
+            StoreCut { records: 5, ..cut },
+            StoreCut { newest_us: 78, ..cut },
+            StoreCut { retention: Retention { days: 30, immutable: true }, ..cut },
+            StoreCut { retention: Retention { days: 29, immutable: false }, ..cut },
+            StoreCut { cut_us: 98, ..cut },
+        ];
+        for other in others {
+            assert!(!StoreTombstone { cut: other, ..signed }.is_signed_by(&key, instance), "{other:?}");
+        }
     }
 
     #[test]

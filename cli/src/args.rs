@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        audit_erase, audit_verify, auth, changes, completions, control_plane_run, doctor, events, explain,
-        fleet, gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan, policy_test,
-        spool,
+        audit_erase, audit_hold, audit_verify, auth, changes, completions, control_plane_run, doctor, events,
+        explain, fleet, gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan,
+        policy_test, spool,
     },
     output::Format,
 };
@@ -118,6 +118,9 @@ pub(crate) enum Audit {
     Verify(audit_verify::Args),
     /// Forgets a person: their name is destroyed, their records stay without it.
     Erase(audit_erase::Args),
+    /// What must neither be erased nor cut by retention.
+    #[command(subcommand)]
+    Hold(audit_hold::Hold),
 }
 
 #[cfg(test)]

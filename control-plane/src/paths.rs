@@ -15,6 +15,8 @@
 //! /keeptrusts/v1/history/assignments/<fleet>/<generation, 20 digits>
 //! /keeptrusts/v1/history/key-sets/<fleet>/<generation, 20 digits>
 //! /keeptrusts/v1/history/changes/<time-ordered id>   Change; not mirrored
+//! /keeptrusts/v1/audit/erasures/<id>              ErasureRecord; not mirrored
+//! /keeptrusts/v1/audit/holds/<id>                 AuditHold; not mirrored
 //! ```
 //!
 //! What stands under `state/` is mirrored in the memory of each replica; the rest is read when it is asked for.
@@ -109,6 +111,12 @@ pub(crate) fn assignment(fleet: &str, generation: u64) -> String {
 pub(crate) fn key_set(fleet: &str, generation: u64) -> String {
     format!("{ROOT}history/key-sets/{fleet}/{generation:020}")
 }
+
+/// Who was erased from audit records.
+pub(crate) const ERASURES: &str = "/keeptrusts/v1/audit/erasures/";
+
+/// What must not be erased or cut.
+pub(crate) const HOLDS: &str = "/keeptrusts/v1/audit/holds/";
 
 /// What the changes stand under, oldest first.
 pub(crate) const CHANGES: &str = "/keeptrusts/v1/history/changes/";

@@ -22,7 +22,10 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admin::Admin,
-    audit::{Audit, Ingest, IngestMetrics, NoIngest, Witness, WitnessError, store::sqlite},
+    audit::{
+        self, Audit, Ingest, IngestMetrics, Ledger, LedgerError, NoIngest, RetentionMetrics, Witness,
+        WitnessError, store::sqlite,
+    },
     bodies::Bodies,
     bootstrap::{self, Bootstrap, BootstrapError},
     delivery::{Delivery, DeliveryMetrics},
@@ -103,6 +106,9 @@ pub enum StartError {
     /// The store of audit records can't be opened.
     #[error(transparent)]
     Audit(#[from] sqlite::OpenError),
+    /// What was erased and held could not be told to the store of audit records.
+    #[error("can't bring erasures and holds into the store of audit records: {0}")]
+    Ledger(#[from] LedgerError),
     /// The keys of the audit can't be used.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -223,14 +229,16 @@ impl ControlPlane {
             _ => None,
         };
         let (store, opened) = open(&settings).await?;
-        let audit = open_audit(&settings).await?;
+        let audit = open_audit(&settings, &store).await?;
         let replica: Arc<str> = settings.replica.clone().unwrap_or_else(|| replica_name(grpc_addr)).into();
 
         let delivery_metrics = DeliveryMetrics::default();
         let ingest_metrics = IngestMetrics::default();
+        let retention_metrics = RetentionMetrics::default();
         let metrics = Metrics::new(|registry| {
             delivery_metrics.register(registry);
             ingest_metrics.register(registry);
+            retention_metrics.register(registry);
             tls_metrics.register(registry);
         });
         let mirror = Mirror::start(
@@ -246,6 +254,13 @@ impl ControlPlane {
             return Err(StartError::Store(StoreError::Unavailable(fault)));
         }
         let bootstrap = bootstrap::run(&store, &settings.data_dir, &replica).await?;
+        if let Some(audit) = &audit {
+            // Before any gateway or person is served: the records may have been put back from a backup.
+            audit.ledger.repeat(&*audit.store).await?;
+            let cutting = audit::cut_expired(audit.clone(), settings.retention, retention_metrics);
+            let ending = stops.ending.clone();
+            tasks.spawn(async move { ending.run_until_cancelled(cutting).await });
+        }
         let bodies = Bodies::new(Arc::clone(&store), settings.body_cache_bytes);
         let registry = Registry::new(
             Arc::clone(&store),
@@ -440,12 +455,13 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
 }
 
 /// Opens what keeps audit records. Not on a runtime's thread: a file is read and may be brought to a new form.
-async fn open_audit(settings: &Settings) -> Result<Option<Audit>, StartError> {
+async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Option<Audit>, StartError> {
+    let ledger = Ledger::new(Arc::clone(packs));
     let (path, data_dir) = match &settings.audit {
         AuditSettings::Off => return Ok(None),
         AuditSettings::Given(store) => {
             let witness = Arc::new(Witness::open(&settings.data_dir)?);
-            return Ok(Some(Audit::new(Arc::clone(store), witness)));
+            return Ok(Some(Audit::new(Arc::clone(store), witness, ledger)));
         }
         AuditSettings::Sqlite(path) => (path.clone(), settings.data_dir.clone()),
     };
@@ -460,7 +476,7 @@ async fn open_audit(settings: &Settings) -> Result<Option<Audit>, StartError> {
     let opening = tokio::task::spawn_blocking(move || {
         let witness = Arc::new(Witness::open(&data_dir)?);
         let store = Arc::new(sqlite::Sqlite::open(&path)?);
-        Ok::<_, StartError>(Audit::new(store, witness))
+        Ok::<_, StartError>(Audit::new(store, witness, ledger))
     });
     opening.await.map_err(|_| StartError::Audit(stopped))?.map(Some)
 }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use kt_proto::signed::Trust;
 
 use crate::{
-    audit::{IngestSettings, store::AuditStore},
+    audit::{IngestSettings, RetentionSettings, store::AuditStore},
     delivery::DeliveryOptions,
     mirror::MirrorOptions,
     store::Store,
@@ -29,6 +29,8 @@ pub struct Settings {
     pub audit: AuditSettings,
     /// How gateways send audit records.
     pub ingest: IngestSettings,
+    /// When audit records are taken out.
+    pub retention: RetentionSettings,
     /// Where the bootstrap token is written.
     pub data_dir: PathBuf,
     /// Certificates; absent: clear text.
@@ -99,6 +101,7 @@ impl Settings {
             store: StoreSettings::Embedded(data_dir.join("store.redb")),
             audit: AuditSettings::Sqlite(data_dir.join("audit.sqlite")),
             ingest: IngestSettings::default(),
+            retention: RetentionSettings::default(),
             data_dir,
             tls: None,
             tls_reload: Duration::from_secs(5),

@@ -105,6 +105,10 @@ codes! {
     BatchInvalid = "batch_invalid", InvalidArgument;
     /// There is no such person, request or instance.
     EventUnknown = "event_unknown", NotFound;
+    /// A hold covers what was to be erased.
+    HoldStands = "hold_stands", FailedPrecondition;
+    /// There is no such hold.
+    HoldUnknown = "hold_unknown", NotFound;
     /// A stored record that can't be read.
     StoreCorrupt = "store_corrupt", DataLoss;
 }

@@ -211,7 +211,7 @@ impl AuditDir {
         });
         // Where files were renamed, the numbers in their headers give the order in which they can be followed.
         segments.sort_by_key(|segment| segment.header.map_or(segment.name.number, |header| header.segment));
-        let trust = Trust { keys, heads, known: known.to_vec(), instance, excerpt: false };
+        let trust = Trust { keys, heads, known: known.to_vec(), instance, ..Trust::default() };
         let mut verifier = Verifier::new(trust);
         if unreadable_head {
             verifier.unreadable_head(layout::HEAD);

@@ -20,7 +20,9 @@ use crate::record::{
     Body, Checkpoint, DamageKind, Kind, RECORD_VERSION, Record, Retention, SignedRun, known_kind,
 };
 use crate::segment::{Frame, FrameError, HEADER_LEN, Header, HeaderError, Item, guess_epoch, scan};
-use crate::sign::{Head, KeyId, PublicKey, Signature, checkpoint_message, tombstone_message};
+use crate::sign::{
+    Head, KeyId, PublicKey, Signature, StoreCut, StoreTombstone, checkpoint_message, tombstone_message,
+};
 use crate::value::Digest;
 
 /// What a verification takes for granted.
@@ -36,6 +38,8 @@ pub struct Trust {
     pub instance: Option<InstanceId>,
     /// Accept any beginning: the segments are an excerpt.
     pub excerpt: bool,
+    /// What a control plane has taken out by retention, with its word for it; each must be signed by one of the keys.
+    pub cuts: Vec<StoreTombstone>,
 }
 
 /// A verification that is under way. Give it the segments in order, then ask for the [`Report`].
@@ -49,6 +53,8 @@ pub struct Verifier {
     at: Option<At>,
     gaps: Vec<Gap>,
     runs: Vec<SignedRun>,
+    /// What a store has cut, as far as its signatures fit.
+    cuts: Vec<StoreCut>,
     started: bool,
 }
 
@@ -109,9 +115,23 @@ impl Verifier {
             let sequence = Some(head.last.sequence);
             report.add(Break { kind: BreakKind::Forged, file, offset: 0, epoch, sequence, cause });
         }
+        let mut cuts = Vec::with_capacity(trust.cuts.len());
+        for tombstone in &trust.cuts {
+            let cause = match trust.keys.iter().find(|key| key.id() == tombstone.key) {
+                Some(key) if trust.instance.is_some_and(|instance| tombstone.is_signed_by(key, instance)) => {
+                    cuts.push(tombstone.cut);
+                    continue;
+                }
+                Some(_) => Cause::Signature,
+                None => Cause::UnknownKey,
+            };
+            let StoreCut { epoch, first, .. } = tombstone.cut;
+            let (file, epoch, sequence) = ("tombstone".to_owned(), Some(epoch), Some(first));
+            report.add(Break { kind: BreakKind::Forged, file, offset: 0, epoch, sequence, cause });
+        }
         let known = trust.known.iter();
         wanted.extend(known.map(|position| Wanted { position: *position, segment: u64::MAX, found: false }));
-        Self { trust, report, wanted, at: None, gaps: Vec::new(), runs: Vec::new(), started: false }
+        Self { trust, report, wanted, at: None, gaps: Vec::new(), runs: Vec::new(), cuts, started: false }
     }
 
     /// Takes note of a head that can't be read.
@@ -498,7 +518,11 @@ impl Verifier {
             let cut = self
                 .runs
                 .iter()
-                .any(|cut| (cut.run.first_segment..=cut.run.last_segment).contains(&wanted.segment));
+                .any(|cut| (cut.run.first_segment..=cut.run.last_segment).contains(&wanted.segment))
+                || self.cuts.iter().any(|cut| {
+                    let Position { epoch, sequence, .. } = wanted.position;
+                    cut.epoch == epoch && (cut.first..=cut.last).contains(&sequence)
+                });
             // What is not there for another reason was named where it should stand.
             let passed = self.at.as_ref().is_some_and(|at| at.segment > wanted.segment);
             if wanted.found || cut || (passed && !self.report.is_intact()) {
@@ -527,8 +551,9 @@ impl Verifier {
             if at == last {
                 return true;
             }
-            let from_here = self.runs.iter().filter(|cut| cut.run.before == at).map(|cut| cut.run.last);
-            next.extend(from_here.filter(|to| reached.insert(*to)));
+            let runs = self.runs.iter().filter(|cut| cut.run.before == at).map(|cut| cut.run.last);
+            let cuts = self.cuts.iter().filter(|cut| cut.before == at).map(|cut| cut.last_hash);
+            next.extend(runs.chain(cuts).filter(|to| reached.insert(*to)));
         }
         false
     }

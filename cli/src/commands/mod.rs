@@ -1,6 +1,7 @@
 //! One module a command: its arguments and what it does.
 
 pub(crate) mod audit_erase;
+pub(crate) mod audit_hold;
 pub(crate) mod audit_verify;
 pub(crate) mod auth;
 pub(crate) mod changes;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Events(command) => events::run(format, command),
         Command::Audit(Audit::Verify(args)) => audit_verify::run(format, args),
         Command::Audit(Audit::Erase(args)) => audit_erase::run(format, args),
+        Command::Audit(Audit::Hold(hold)) => audit_hold::run(format, hold),
         Command::Spool(command) => spool::run(format, command),
         Command::Explain(args) => explain::run(format, &args),
         Command::Completions(args) => completions::run(&args),

@@ -2,7 +2,10 @@
 
 use kt_audit::{
     Pseudonym,
-    record::{Body, Closed, Disposition, Effect, End, Kind, Outcome, Record, RequestFacts, Verdict, Would},
+    record::{
+        Body, Closed, Disposition, Effect, End, Kind, Outcome, Record, RequestFacts, Retention, Verdict,
+        Would,
+    },
 };
 use uuid::Uuid;
 
@@ -82,13 +85,16 @@ pub struct Facts {
     pub is_priced: bool,
     /// What policies did, each once, sorted; of `closed` alone.
     pub deeds: Vec<Deed>,
+    /// How long the record asks to be kept; none where it leaves that to those around it.
+    pub retention: Option<Retention>,
 }
 
 impl Facts {
     /// The columns of a payload. What can't be read has none: it is kept all the same.
     pub fn of(payload: &[u8]) -> Self {
         let Ok(record) = Record::parse(payload) else { return Self::default() };
-        let mut facts = Self { kind: Some(record.body.kind()), ..Self::default() };
+        let mut facts =
+            Self { kind: Some(record.body.kind()), retention: record.body.retention(), ..Self::default() };
         match &record.body {
             Body::Opened(opened) => {
                 facts.request = Some(opened.id);

@@ -6,7 +6,9 @@
 //! | [`facts`] | the columns that people filter by, taken from a record |
 //! | `ingest` | the stream of a gateway: every byte checked, acknowledged once it is durable |
 //! | `verify` | the chain as it is stored, walked |
-//! | `witness` | the keys: one countersigns, one joins the pseudonyms of a person |
+//! | `witness` | the keys: one signs, one joins the pseudonyms of a person |
+//! | `retention` | takes out what nobody needs to keep, with a tombstone in its place |
+//! | `ledger` | who was erased and what is held, kept where a backup of the records does not reach |
 //!
 //! # Invariants
 //! - A record is kept as the exact bytes that the gateway hashed; columns are derived and can be derived again.
@@ -16,6 +18,8 @@
 
 pub mod facts;
 mod ingest;
+pub(crate) mod ledger;
+mod retention;
 pub mod store;
 pub(crate) mod verify;
 mod witness;
@@ -27,9 +31,13 @@ use kt_proto::v1;
 use tokio::sync::watch;
 
 use self::store::AuditStore;
-pub use self::{ingest::IngestSettings, witness::WitnessError};
+pub use self::{
+    ingest::IngestSettings, ledger::LedgerError, retention::RetentionSettings, witness::WitnessError,
+};
 pub(crate) use self::{
     ingest::{Ingest, IngestMetrics, NoIngest},
+    ledger::Ledger,
+    retention::{RetentionMetrics, run as cut_expired},
     witness::Witness,
 };
 
@@ -47,13 +55,15 @@ pub(crate) fn position(position: &Position) -> v1::AuditPosition {
 pub(crate) struct Audit {
     pub(crate) store: Arc<dyn AuditStore>,
     pub(crate) witness: Arc<Witness>,
+    /// What outlives the store of the records.
+    pub(crate) ledger: Ledger,
     /// Counts erasures, so that gateways which are connected hear of them at once.
     pub(crate) erasures: watch::Sender<u64>,
 }
 
 impl Audit {
-    pub(crate) fn new(store: Arc<dyn AuditStore>, witness: Arc<Witness>) -> Self {
-        Self { store, witness, erasures: watch::Sender::new(0) }
+    pub(crate) fn new(store: Arc<dyn AuditStore>, witness: Arc<Witness>, ledger: Ledger) -> Self {
+        Self { store, witness, ledger, erasures: watch::Sender::new(0) }
     }
 
     /// The person of that name, as the store knows one.

@@ -22,9 +22,11 @@ pub(crate) struct Verified {
     pub(crate) countersigned: Option<Position>,
 }
 
-/// Walks the chain of an instance. `progress` is told how many records were read so far.
+/// Walks the chain of an instance. `progress` is told how many records were read so far, `witness` is the key that the
+/// tombstones of retention must be signed with.
 pub(crate) async fn verify(
     store: &dyn AuditStore,
+    witness: PublicKey,
     instance: InstanceId,
     progress: impl Fn(u64) + Send,
 ) -> Result<Verified, AuditStoreError> {
@@ -32,23 +34,22 @@ pub(crate) async fn verify(
     let mut behind: Option<ChainPlace> = None;
     let mut segment = 0;
     let mut read = 0;
-    let mut verifier: Option<Verifier> = None;
+    // Marks are written with the records: the last one of each run must be there. Read before the records, which only
+    // grow.
+    let marks = store.marks(instance).await?;
+    let mut verifier = Verifier::new(Trust {
+        keys: vouched.keys.iter().map(|key| PublicKey(*key)).chain([witness]).collect(),
+        heads: Vec::new(),
+        known: vouched.countersigned.into_iter().chain(marks.iter().map(|mark| mark.last)).collect(),
+        instance: Some(instance),
+        excerpt: false,
+        cuts: store.tombstones(instance).await?,
+    });
     loop {
         let records = store.chain(instance, behind, AT_ONCE).await?;
         let Some(last) = records.last() else { break };
         behind = Some(ChainPlace { epoch: last.epoch, sequence: last.row.sequence });
         read += records.len() as u64;
-        let verifier = verifier.get_or_insert_with(|| {
-            let is_beginning =
-                records.first().is_some_and(|first| first.row.previous == kt_audit::Digest::ZERO);
-            Verifier::new(Trust {
-                keys: vouched.keys.iter().map(|key| PublicKey(*key)).collect(),
-                heads: Vec::new(),
-                known: vouched.countersigned.into_iter().collect(),
-                instance: Some(instance),
-                excerpt: !is_beginning,
-            })
-        });
         for run in records.chunk_by(|a, b| a.epoch == b.epoch) {
             segment += 1;
             let bytes = segment_of(instance, segment, run);
@@ -60,8 +61,7 @@ pub(crate) async fn verify(
         }
         progress(read);
     }
-    let report = verifier.map(Verifier::finish).unwrap_or_default();
-    Ok(Verified { report, countersigned: vouched.countersigned })
+    Ok(Verified { report: verifier.finish(), countersigned: vouched.countersigned })
 }
 
 const NOT_SAID: Retention = Retention { days: 0, immutable: false };

@@ -1,5 +1,5 @@
-//! The control plane's own keys: the one that countersigns, its word that it holds what a gateway has signed, and the one
-//! that joins the names of a person that several gateways have under pseudonyms of their own.
+//! The control plane's own keys: the one that signs, its word that it holds what a gateway has signed and that what is
+//! missing was cut by retention, and the one that joins the names of a person that several gateways have under pseudonyms of their own.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use std::{
 use kt_audit::{
     InstanceId, Position,
     identity::{PseudonymKey, Subject, random_key_hex},
-    sign::{PublicKey, Signature, Signer, countersignature_message},
+    sign::{PublicKey, Signature, Signer, StoreCut, StoreTombstone, countersignature_message},
 };
 
 /// Their files below the data folder.
@@ -60,6 +60,10 @@ impl Witness {
 
     pub(crate) fn countersign(&self, instance: InstanceId, covers: &Position, signed_us: i64) -> Signature {
         self.signer.sign(&countersignature_message(instance, covers, signed_us))
+    }
+
+    pub(crate) fn tombstone(&self, instance: InstanceId, cut: StoreCut) -> StoreTombstone {
+        StoreTombstone::sign(&self.signer, instance, cut)
     }
 
     /// The person of that name.

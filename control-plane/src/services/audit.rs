@@ -21,15 +21,18 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use super::{Services, actor};
-use crate::audit::{
-    Audit,
-    facts::Facts,
-    position,
-    store::{
-        AuditStoreError, Dimension, Erasure, EventFilter, PageToken, StatRow, StatsQuery, Stored, Trouble,
-        Who,
+use crate::{
+    audit::{
+        Audit,
+        facts::Facts,
+        ledger, position,
+        store::{
+            AuditStoreError, Dimension, Erasing, Erasure, EventFilter, PageToken, StatRow, StatsQuery,
+            Stored, Trouble, Who,
+        },
+        verify,
     },
-    verify,
+    registry::errors::store_refused,
 };
 
 const PAGE: u32 = 100;
@@ -133,7 +136,8 @@ impl AuditService for Services {
                     let _ =
                         told.try_send(Ok(v1::VerifyAuditResponse { records: begun + read, instance: None }));
                 };
-                let verified = verify::verify(&*audit.store, instance, progress).await;
+                let verified =
+                    verify::verify(&*audit.store, audit.witness.public(), instance, progress).await;
                 let response = match verified {
                     Ok(verified) => {
                         before += verified.report.records;
@@ -201,13 +205,20 @@ impl AuditService for Services {
         let (Who::Person(named) | Who::Behind(named)) = who;
         self.read(&request, "audit.erase", &named.to_string()).await?;
         let now_us = jiff::Timestamp::now().as_microsecond();
-        let erasure = Erasure { id, who, reference: asked.reference.as_str().into(), now_us };
-        let erased = audit.store.erase(erasure).await.map_err(unavailable)?.ok_or_else(|| {
-            Refusal::new(
-                Code::EventUnknown,
-                "nobody is known behind this pseudonym: name the person, so that the name is refused when it comes",
-            )
-        })?;
+        let reference = asked.reference.as_str();
+        let erasure = Erasure { id, who, reference: reference.into(), now_us, is_repeat: false };
+        let erased = match audit.store.erase(erasure).await.map_err(unavailable)? {
+            Erasing::Done(erased) => erased,
+            Erasing::Held(holds) => return Err(held(&holds).into()),
+            Erasing::Unknown => {
+                let message = "nobody is known behind this pseudonym: name the person, so that the name is refused when it comes";
+                return Err(Refusal::new(Code::EventUnknown, message).into());
+            }
+        };
+        if let Some(person) = erased.person {
+            let noting = audit.ledger.erased(id, person, reference, now_us);
+            noting.await.map_err(|error| store_refused(&error))?;
+        }
         audit.erasures.send_modify(|count| *count += 1);
         Ok(Response::new(v1::EraseSubjectResponse {
             pseudonyms: erased.pseudonyms.iter().map(|pseudonym| pseudonym.to_bytes().to_vec()).collect(),
@@ -215,6 +226,99 @@ impl AuditService for Services {
             pending_instances: erased.pending,
         }))
     }
+
+    async fn create_audit_hold(
+        &self,
+        request: Request<v1::CreateAuditHoldRequest>,
+    ) -> Result<Response<v1::CreateAuditHoldResponse>, Status> {
+        use v1::create_audit_hold_request::Subject;
+
+        let audit = self.audit()?;
+        let by = actor(&request)?;
+        let asked = request.get_ref();
+        let id = Uuid::try_parse(&asked.request_id).map_err(|_| invalid("`request_id` is no UUID"))?;
+        reason(&asked.reason)?;
+        if asked.to_us != 0 && asked.to_us <= asked.from_us {
+            return Err(invalid("the time of the hold ends before it begins").into());
+        }
+        let (person, pseudonym) = match &asked.subject {
+            Some(Subject::Name(name)) if !name.is_empty() => {
+                (audit.person(name).to_bytes().to_vec(), Vec::new())
+            }
+            Some(Subject::Pseudonym(bytes)) if bytes.len() == 16 => (Vec::new(), bytes.clone()),
+            Some(Subject::Pseudonym(_)) => return Err(invalid("a pseudonym has not 16 bytes").into()),
+            Some(Subject::Name(_)) | None => (Vec::new(), Vec::new()),
+        };
+        self.read(&request, "audit.hold", &id.to_string()).await?;
+        let hold = v1::AuditHold {
+            id: id.to_string(),
+            person,
+            pseudonym,
+            fleet: asked.fleet.clone(),
+            from_us: asked.from_us,
+            to_us: asked.to_us,
+            reason: asked.reason.clone(),
+            created_by: by,
+            created_us: jiff::Timestamp::now().as_microsecond(),
+            ..v1::AuditHold::default()
+        };
+        let hold = audit.ledger.hold(hold).await.map_err(|error| store_refused(&error))?;
+        if hold.released_us == 0 {
+            let stored = ledger::stored(&hold).ok_or_else(|| invalid("the hold can't be kept"))?;
+            audit.store.put_hold(stored).await.map_err(unavailable)?;
+        }
+        Ok(Response::new(v1::CreateAuditHoldResponse { hold: Some(hold) }))
+    }
+
+    async fn list_audit_holds(
+        &self,
+        request: Request<v1::ListAuditHoldsRequest>,
+    ) -> Result<Response<v1::ListAuditHoldsResponse>, Status> {
+        let audit = self.audit()?;
+        self.read(&request, "audit.holds", "").await?;
+        let mut holds = audit.ledger.holds().await.map_err(|error| store_refused(&error))?;
+        holds.retain(|hold| request.get_ref().with_released || hold.released_us == 0);
+        Ok(Response::new(v1::ListAuditHoldsResponse { holds }))
+    }
+
+    async fn release_audit_hold(
+        &self,
+        request: Request<v1::ReleaseAuditHoldRequest>,
+    ) -> Result<Response<v1::ReleaseAuditHoldResponse>, Status> {
+        let audit = self.audit()?;
+        let by = actor(&request)?;
+        let id = Uuid::try_parse(&request.get_ref().id).map_err(|_| invalid("the id of a hold is a UUID"))?;
+        reason(&request.get_ref().reason)?;
+        self.read(&request, "audit.release", &id.to_string()).await?;
+        let now_us = jiff::Timestamp::now().as_microsecond();
+        let releasing = audit.ledger.release(id, &by, &request.get_ref().reason, now_us);
+        let hold = releasing.await.map_err(|error| store_refused(&error))?.ok_or_else(|| {
+            let message = format!("there is no hold `{id}`: `kt audit hold list` lists them");
+            Refusal::new(Code::HoldUnknown, message)
+        })?;
+        audit.store.release_hold(id).await.map_err(unavailable)?;
+        Ok(Response::new(v1::ReleaseAuditHoldResponse { hold: Some(hold) }))
+    }
+}
+
+/// Why something is done: everybody who looks at it later must be able to tell.
+fn reason(text: &str) -> Result<(), Refusal> {
+    match text.trim().is_empty() {
+        true => Err(invalid("it is not said why: give a reason, such as the number of a case")),
+        false if text.chars().count() > kt_audit::Label::MAX => {
+            Err(invalid("the reason has more than 256 characters"))
+        }
+        false => Ok(()),
+    }
+}
+
+fn held(holds: &[Uuid]) -> Refusal {
+    let ids: Vec<_> = holds.iter().map(|id| format!("`{id}`")).collect();
+    let message = format!(
+        "nothing was erased: records of this person are under hold {}; `kt audit hold list` says why",
+        ids.join(", ")
+    );
+    Refusal::new(Code::HoldStands, message)
 }
 
 impl Services {

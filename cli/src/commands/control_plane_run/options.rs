@@ -29,6 +29,9 @@ layers::options! {
     /// sqlite:DATA_DIR/audit.sqlite, and `off` over etcd.
     #[arg(value_name = "STORE")]
     audit_store: Option<String> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_STORE";
+    /// Days that every audit record is kept at least. It lengthens what packs say and never shortens it. Default 0.
+    #[arg(value_name = "DAYS")]
+    audit_retention_days: Option<u32> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_RETENTION_DAYS";
     /// The folder of the embedded store and of the bootstrap token. Default ./kt-control-plane.
     #[arg(value_name = "FOLDER")]
     data_dir: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_DATA_DIR";
@@ -117,6 +120,7 @@ impl Options {
         settings.body_cache_bytes = self.body_cache_bytes.unwrap_or(settings.body_cache_bytes);
         let seconds = |given: Option<u64>, default| given.map_or(default, Duration::from_secs);
         settings.first_load = seconds(self.start_timeout_seconds, settings.first_load);
+        settings.retention.least_days = self.audit_retention_days.unwrap_or(settings.retention.least_days);
         settings.drain = seconds(self.drain_timeout_seconds, settings.drain);
         let delivery = &mut settings.delivery;
         delivery.age = seconds(self.connection_age_seconds, delivery.age);

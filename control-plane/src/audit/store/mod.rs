@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use kt_audit::{
     Digest, Epoch, InstanceId, Position, Pseudonym,
     identity::{SealedName, SubjectKey},
+    sign::{StoreCut, StoreTombstone},
 };
 use uuid::Uuid;
 
@@ -264,6 +265,41 @@ pub enum Who {
     Behind(Pseudonym),
 }
 
+/// What must not be cut or erased until it is released. What is absent does not restrict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Names it.
+    pub id: Uuid,
+    /// Only requests of this person.
+    pub who: Option<Who>,
+    /// Only records of this fleet.
+    pub fleet: Option<Arc<str>>,
+    /// Only records that were written then or later, microseconds since 1970 UTC.
+    pub from_us: Option<i64>,
+    /// Only records that were written before.
+    pub to_us: Option<i64>,
+}
+
+/// What retention may take out: records of one run, one after the other, each past its days and under no hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Whose.
+    pub instance: InstanceId,
+    /// Which.
+    pub cut: StoreCut,
+}
+
+/// How an erasure ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Erasing {
+    /// Nobody is known behind the pseudonym.
+    Unknown,
+    /// These holds cover the person; nothing was erased.
+    Held(Vec<Uuid>),
+    /// It is done.
+    Done(Erased),
+}
+
 /// An erasure that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Erasure {
@@ -275,11 +311,16 @@ pub struct Erasure {
     pub reference: Arc<str>,
     /// When, microseconds since 1970 UTC.
     pub now_us: i64,
+    /// It was done before and is done again, since the store was put back from a backup: holds that came later don't
+    /// count.
+    pub is_repeat: bool,
 }
 
 /// What an erasure has done. It is durable, and the bytes of the name are overwritten.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Erased {
+    /// Who that is here.
+    pub person: Option<Pseudonym>,
     /// What stands for the person in records, in order.
     pub pseudonyms: Vec<Pseudonym>,
     /// Sealed names that this erasure made unreadable.
@@ -376,8 +417,8 @@ pub trait AuditStore: Send + Sync + fmt::Debug {
     fn pseudonyms(&self, person: Pseudonym) -> BoxFuture<'_, Result<Vec<Pseudonym>, AuditStoreError>>;
 
     /// Destroys what tells who a person is. Names of them that come later are not kept. Whoever is erased stays so: a
-    /// second erasure changes nothing. None: nobody is known behind the pseudonym.
-    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Option<Erased>, AuditStoreError>>;
+    /// second erasure changes nothing. A hold that covers the person, or a record of theirs, refuses it.
+    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Erasing, AuditStoreError>>;
 
     /// Everybody of an instance who was erased, those that it has answered for included: its directory may have been
     /// put back from a backup.
@@ -390,6 +431,34 @@ pub trait AuditStore: Send + Sync + fmt::Debug {
         pseudonym: Pseudonym,
         now_us: i64,
     ) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+
+    /// The next records that retention may take out, at most `limit`, those first whose days have been over for
+    /// longest; the last record of a run stays, for the mark. `now_us` is believed only up to a day behind the newest
+    /// record: a clock that leaps ahead cuts nothing. No record is due before it is `least_days` old.
+    fn due(
+        &self,
+        now_us: i64,
+        least_days: u32,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Option<Due>, AuditStoreError>>;
+
+    /// Takes records out and keeps the tombstone in their place, in one transaction. False: they are not (any more)
+    /// what the tombstone says, or a hold covers one; nothing was done.
+    fn cut(
+        &self,
+        instance: InstanceId,
+        tombstone: StoreTombstone,
+    ) -> BoxFuture<'_, Result<bool, AuditStoreError>>;
+
+    /// What was taken out of the records of an instance, the oldest cut first.
+    fn tombstones(&self, instance: InstanceId)
+    -> BoxFuture<'_, Result<Vec<StoreTombstone>, AuditStoreError>>;
+
+    /// Keeps a hold; the same one again changes nothing. It holds for whatever was not cut when this returns.
+    fn put_hold(&self, hold: Hold) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+
+    /// Forgets a hold; one that is not there changes nothing.
+    fn release_hold(&self, id: Uuid) -> BoxFuture<'_, Result<(), AuditStoreError>>;
 
     /// Notes trouble that was found outside of [`AuditStore::append`].
     fn note(

@@ -6,6 +6,7 @@
 //! believe their own marks.
 
 mod erase;
+mod keep;
 mod read;
 mod schema;
 mod write;
@@ -19,14 +20,15 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use kt_audit::{InstanceId, Position, Pseudonym};
+use kt_audit::{InstanceId, Position, Pseudonym, sign::StoreTombstone};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::{
-    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Erased, Erasure, EventFilter, InstanceRow,
-    Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow, ToErase, Vouched,
+    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Due, Erasing, Erasure, EventFilter, Hold,
+    InstanceRow, Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow,
+    ToErase, Vouched,
 };
 
 /// Batches that wait for the writer at most; more wait for their turn.
@@ -333,11 +335,10 @@ impl AuditStore for Sqlite {
         self.read(move |connection| read::pseudonyms(connection, person))
     }
 
-    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Option<Erased>, AuditStoreError>> {
+    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Erasing, AuditStoreError>> {
         async move {
             match self.write(move |connection| erase::erase(connection, &erasure)).await? {
-                erase::Outcome::Unknown => Ok(None),
-                erase::Outcome::Done(erased) => Ok(Some(erased)),
+                erase::Outcome::Ended(erasing) => Ok(erasing),
                 erase::Outcome::LeftInLog => Err(AuditStoreError::Unavailable(
                     "a name was erased, but its bytes could not be overwritten yet".to_owned(),
                 )),
@@ -357,6 +358,38 @@ impl AuditStore for Sqlite {
         now_us: i64,
     ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
         self.write(move |connection| erase::put_erased(connection, instance, pseudonym, now_us))
+    }
+
+    fn due(
+        &self,
+        now_us: i64,
+        least_days: u32,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Option<Due>, AuditStoreError>> {
+        self.read(move |connection| keep::due(connection, now_us, least_days, limit))
+    }
+
+    fn cut(
+        &self,
+        instance: InstanceId,
+        tombstone: StoreTombstone,
+    ) -> BoxFuture<'_, Result<bool, AuditStoreError>> {
+        self.write(move |connection| keep::cut(connection, instance, &tombstone))
+    }
+
+    fn tombstones(
+        &self,
+        instance: InstanceId,
+    ) -> BoxFuture<'_, Result<Vec<StoreTombstone>, AuditStoreError>> {
+        self.read(move |connection| keep::tombstones(connection, instance))
+    }
+
+    fn put_hold(&self, hold: Hold) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |connection| keep::put_hold(connection, &hold))
+    }
+
+    fn release_hold(&self, id: Uuid) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |connection| keep::release_hold(connection, id))
     }
 
     fn note(

@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 use super::{sqlite::Sqlite, *};
 
+mod keep;
+
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
 const EPOCH: Epoch = Epoch([9; 16]);
 const T0: i64 = 1_764_000_000_000_000;
@@ -417,7 +419,14 @@ fn subject_row(here: &PseudonymKey, gateway: &PseudonymKey, name: &str) -> Subje
 }
 
 fn erasure(id: u128, who: Who) -> Erasure {
-    Erasure { id: Uuid::from_u128(id), who, reference: "T-1".into(), now_us: T0 + 9 }
+    Erasure { id: Uuid::from_u128(id), who, reference: "T-1".into(), now_us: T0 + 9, is_repeat: false }
+}
+
+async fn erase(place: &Place, erasure: Erasure) -> Erased {
+    match place.store().erase(erasure).await.unwrap() {
+        Erasing::Done(erased) => erased,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -442,10 +451,10 @@ async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
     let chain = place.store().chain(INSTANCE, None, 10).await.unwrap();
 
     // By one pseudonym, with all others.
-    let erased = place.store().erase(erasure(1, Who::Behind(pseudonym))).await.unwrap().unwrap();
+    let erased = erase(&place, erasure(1, Who::Behind(pseudonym))).await;
     let mut all = vec![pseudonym, elsewhere.pseudonym];
     all.sort_unstable();
-    assert_eq!(erased, Erased { pseudonyms: all.clone(), sealed: 1, pending: 2 });
+    assert_eq!(erased, Erased { person: Some(person), pseudonyms: all.clone(), sealed: 1, pending: 2 });
     assert!(!place.has(sealed.as_bytes()), "the sealed name is overwritten");
     assert!(!place.has(key.as_bytes()), "its key is overwritten");
     assert_eq!(place.store().names(all.clone()).await.unwrap(), vec![]);
@@ -470,7 +479,7 @@ async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
 
     // A repeat is the same erasure, a second one changes nothing.
     for (id, sealed) in [(1, 1), (2, 0)] {
-        let again = place.store().erase(erasure(id, Who::Person(person))).await.unwrap().unwrap();
+        let again = erase(&place, erasure(id, Who::Person(person))).await;
         assert_eq!((again.pseudonyms.len(), again.sealed, again.pending), (3, sealed, 1));
     }
     assert_eq!(place.store().erasures(INSTANCE).await.unwrap(), vec![to_erase(1, pseudonym)]);
@@ -482,9 +491,9 @@ async fn a_person_can_be_erased_before_their_name_comes_and_a_pseudonym_of_nobod
     let [here, gateway] = [1, 2].map(|byte| PseudonymKey::new(&[byte; 32]));
     let row = subject_row(&here, &gateway, "jane@example.com");
     let nobody = place.store().erase(erasure(1, Who::Behind(row.pseudonym))).await.unwrap();
-    assert_eq!(nobody, None);
-    let erased = place.store().erase(erasure(2, Who::Person(row.person))).await.unwrap().unwrap();
-    assert_eq!(erased, Erased::default());
+    assert_eq!(nobody, Erasing::Unknown);
+    let erased = erase(&place, erasure(2, Who::Person(row.person))).await;
+    assert_eq!(erased, Erased { person: Some(row.person), ..Erased::default() });
     place.store().put_keys(origin(INSTANCE), vec![], T0).await.unwrap();
     place.store().put_subjects(INSTANCE, vec![row.clone()], T0).await.unwrap();
     assert_eq!(place.store().names(vec![row.pseudonym]).await.unwrap(), vec![]);

@@ -4,27 +4,34 @@ use kt_audit::{InstanceId, Pseudonym};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use uuid::Uuid;
 
-use super::super::{Erased, Erasure, ToErase, Who};
+use super::{
+    super::{Erased, Erasing, Erasure, ToErase, Who},
+    keep,
+};
 
 /// What came of an erasure.
 pub(super) enum Outcome {
-    /// Nobody is known behind the pseudonym.
-    Unknown,
-    /// It is done, and the bytes are overwritten.
-    Done(Erased),
+    /// As the trait says; where it is done, the bytes are overwritten.
+    Ended(Erasing),
     /// The name is gone from every table, but its bytes may still be in the log: a reader was in the way.
     LeftInLog,
 }
 
 pub(super) fn erase(connection: &mut Connection, erasure: &Erasure) -> rusqlite::Result<Outcome> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let Some(person) = person(&transaction, erasure.who)? else { return Ok(Outcome::Unknown) };
+    let Some(person) = person(&transaction, erasure.who)? else {
+        return Ok(Outcome::Ended(Erasing::Unknown));
+    };
+    let held = keep::held(&transaction, &person)?;
+    if !held.is_empty() && !erasure.is_repeat && !is_erased(&transaction, &person)? {
+        return Ok(Outcome::Ended(Erasing::Held(held)));
+    }
     destroy(&transaction, erasure, &person)?;
     let erased = outcome(&transaction, erasure.id, &person)?;
     transaction.commit()?;
     // `secure_delete` has overwritten the pages; the log still has them as they were. A repeat does it again.
     let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    Ok(if is_busy { Outcome::LeftInLog } else { Outcome::Done(erased) })
+    Ok(if is_busy { Outcome::LeftInLog } else { Outcome::Ended(Erasing::Done(erased)) })
 }
 
 fn person(transaction: &Transaction<'_>, who: Who) -> rusqlite::Result<Option<[u8; 16]>> {
@@ -38,6 +45,14 @@ fn person(transaction: &Transaction<'_>, who: Who) -> rusqlite::Result<Option<[u
             )
             .optional(),
     }
+}
+
+fn is_erased(transaction: &Transaction<'_>, person: &[u8; 16]) -> rusqlite::Result<bool> {
+    transaction.query_row(
+        "SELECT EXISTS (SELECT 1 FROM persons WHERE person = ?1 AND erased_us IS NOT NULL)",
+        [person],
+        |row| row.get(0),
+    )
 }
 
 /// Whoever is erased already keeps their first erasure.
@@ -78,7 +93,8 @@ fn outcome(transaction: &Transaction<'_>, id: Uuid, person: &[u8; 16]) -> rusqli
         |row| row.get(0),
     )?;
     let natural = |number: i64| u64::try_from(number).unwrap_or(0);
-    Ok(Erased { pseudonyms, sealed: natural(sealed.unwrap_or(0)), pending: natural(pending) })
+    let person = Some(Pseudonym::from_bytes(*person));
+    Ok(Erased { person, pseudonyms, sealed: natural(sealed.unwrap_or(0)), pending: natural(pending) })
 }
 
 pub(super) fn erasures(connection: &Connection, instance: InstanceId) -> rusqlite::Result<Vec<ToErase>> {

@@ -1,6 +1,9 @@
 //! What is written, each in one transaction.
 
-use kt_audit::{Digest, InstanceId, Position, Pseudonym, record::Verdict};
+use kt_audit::{
+    Digest, InstanceId, Position, Pseudonym,
+    record::{Retention, Verdict},
+};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::super::{Appended, Batch, NewRow, Noted, Origin, SubjectRow, Trouble};
@@ -34,16 +37,23 @@ pub(super) fn append_all(
     Ok(appended)
 }
 
+pub(super) const DAY_US: i64 = 86_400_000_000;
+
+/// How long the first records of a run are kept, where none has said anything yet: the default of a pack.
+const UNASKED: Retention = Retention { days: 365, immutable: false };
+
 /// The mark of a run, as it stands in its row.
 struct Run {
     no: i64,
     last: Option<(u64, Digest)>,
+    /// What a record that asks for nothing is kept by: what the one before has asked for.
+    keep: Retention,
 }
 
 fn append(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Appended> {
     let instance = put_instance(transaction, &batch.origin, batch.stored_us)?;
     let mut noted = Vec::new();
-    let run = run(transaction, instance, batch, &mut noted)?;
+    let mut run = run(transaction, instance, batch, &mut noted)?;
     let place = |trouble, first, last| Noted { trouble, epoch: batch.epoch, first, last };
 
     let mark = run.last;
@@ -52,7 +62,7 @@ fn append(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Appe
     let (old, new) = batch.rows.split_at_checked(known).unwrap_or((&batch.rows, &[]));
     let mut duplicates = 0;
     for again in old {
-        if repeats(transaction, instance, run.no, batch, again)? {
+        if repeats(transaction, instance, &mut run, batch, again)? {
             duplicates += 1;
         } else {
             let sequence = again.row.sequence;
@@ -68,12 +78,14 @@ fn append(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<Appe
         }
     }
     for row in new {
-        insert(transaction, run.no, batch.stored_us, row)?;
+        insert(transaction, &mut run, batch.stored_us, row)?;
     }
     if let Some(NewRow { row: last, .. }) = new.last() {
         transaction
-            .prepare_cached("UPDATE runs SET sequence = ?2, hash = ?3 WHERE no = ?1")?
-            .execute(params![run.no, int(last.sequence), last.hash.0])?;
+            .prepare_cached(
+                "UPDATE runs SET sequence = ?2, hash = ?3, keep_days = ?4, keep_immutable = ?5 WHERE no = ?1",
+            )?
+            .execute(params![run.no, int(last.sequence), last.hash.0, run.keep.days, run.keep.immutable])?;
         transaction
             .prepare_cached("UPDATE instances SET last_stored_us = ?2, records = records + ?3 WHERE no = ?1")?
             .execute(params![instance, batch.stored_us, int(new.len() as u64)])?;
@@ -92,11 +104,14 @@ fn run(
     noted: &mut Vec<Noted>,
 ) -> rusqlite::Result<Run> {
     let known = transaction
-        .prepare_cached("SELECT no, sequence, hash FROM runs WHERE instance_no = ?1 AND epoch = ?2")?
+        .prepare_cached(
+            "SELECT no, sequence, hash, keep_days, keep_immutable FROM runs WHERE instance_no = ?1 AND epoch = ?2",
+        )?
         .query_row(params![instance, batch.epoch.0], |row| {
             let (sequence, hash): (i64, [u8; 32]) = (row.get(1)?, row.get(2)?);
             let last = u64::try_from(sequence).ok().map(|sequence| (sequence, Digest(hash)));
-            Ok(Run { no: row.get(0)?, last })
+            let keep = Retention { days: row.get(3)?, immutable: row.get(4)? };
+            Ok(Run { no: row.get(0)?, last, keep })
         })
         .optional()?;
     if let Some(run) = known {
@@ -114,7 +129,7 @@ fn run(
             "INSERT INTO runs (instance_no, epoch, ordinal, sequence, hash) VALUES (?1, ?2, ?3, -1, zeroblob(32))",
         )?
         .execute(params![instance, batch.epoch.0, int(batch.ordinal)])?;
-    Ok(Run { no: transaction.last_insert_rowid(), last: None })
+    Ok(Run { no: transaction.last_insert_rowid(), last: None, keep: UNASKED })
 }
 
 /// Whether the run has the record now under its number. One that fills a gap is added and counts as there, for the mark
@@ -122,17 +137,19 @@ fn run(
 fn repeats(
     transaction: &Transaction<'_>,
     instance: i64,
-    run: i64,
+    run: &mut Run,
     batch: &Batch,
     new: &NewRow,
 ) -> rusqlite::Result<bool> {
     let row = &new.row;
     let stored: Option<[u8; 32]> = transaction
         .prepare_cached("SELECT hash FROM records WHERE run_no = ?1 AND sequence = ?2")?
-        .query_row(params![run, int(row.sequence)], |row| row.get(0))
+        .query_row(params![run.no, int(row.sequence)], |row| row.get(0))
         .optional()?;
     match stored {
         Some(hash) if hash == row.hash.0 => Ok(true),
+        // Retention has taken it out; it does not come back.
+        None if is_cut(transaction, run.no, row.sequence)? => Ok(true),
         // The number was missing: it is filled, and nothing is replaced.
         None => {
             insert(transaction, run, batch.stored_us, new)?;
@@ -163,21 +180,37 @@ fn repeats(
     }
 }
 
-fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, new: &NewRow) -> rusqlite::Result<()> {
+fn is_cut(transaction: &Transaction<'_>, run: i64, sequence: u64) -> rusqlite::Result<bool> {
+    transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM cuts WHERE run_no = ?1 AND ?2 BETWEEN first AND last)")?
+        .query_row(params![run, int(sequence)], |row| row.get(0))
+}
+
+fn insert(
+    transaction: &Transaction<'_>,
+    run: &mut Run,
+    stored_us: i64,
+    new: &NewRow,
+) -> rusqlite::Result<()> {
     let NewRow { row, facts } = new;
+    run.keep = facts.retention.unwrap_or(run.keep);
     transaction
         .prepare_cached(
-            "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO records (run_no, sequence, time_us, stored_us, previous, hash, payload, keep_until_us, keep_days,
+               keep_immutable)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
-            run,
+            run.no,
             int(row.sequence),
             row.time_us,
             stored_us,
             row.previous.0,
             row.hash.0,
-            row.payload
+            row.payload,
+            row.time_us.saturating_add(DAY_US.saturating_mul(i64::from(run.keep.days))),
+            run.keep.days,
+            run.keep.immutable
         ])?;
     // What this build can't read is kept, and found by its place alone.
     let Some(kind) = facts.kind else { return Ok(()) };
@@ -190,7 +223,7 @@ fn insert(transaction: &Transaction<'_>, run: i64, stored_us: i64, new: &NewRow)
         )?
         .execute(params![
             record,
-            run,
+            run.no,
             row.time_us,
             kind as i64,
             facts.request.map(uuid::Uuid::into_bytes),
