@@ -95,6 +95,8 @@ struct Segment<'a> {
     number: u64,
     instance: InstanceId,
     epoch: Epoch,
+    /// The number of each record, and what it names as previous.
+    links: Vec<(u64, Digest)>,
 }
 
 impl Verifier {
@@ -198,7 +200,8 @@ impl Verifier {
         if known != instance {
             self.note(BreakKind::Forged, file, 0, Some(epoch), sequence, Cause::Instance);
         }
-        Some(Segment { file, number, instance, epoch })
+        let links = frames.iter().map(|frame| (frame.sequence, frame.previous)).collect();
+        Some(Segment { file, number, instance, epoch, links })
     }
 
     /// A header only repeats what the records say; where it doesn't, it was altered with its checksum.
@@ -366,10 +369,22 @@ impl Verifier {
         first: bool,
         record: Option<&Record>,
     ) {
+        // A store cuts anywhere in a run, and what it has cut is known beforehand.
+        if !self.cuts.is_empty() && self.is_explained(at.last.hash, frame.previous) {
+            self.report.cut_by_retention += 1;
+            return;
+        }
         let same_run = at.last.epoch == segment.epoch;
         let next = at.last.sequence.saturating_add(1);
         if same_run && frame.sequence <= at.last.sequence {
             // A copy of what was read before, from another segment.
+            self.break_at(BreakKind::Reordered, segment, offset, frame.sequence, Cause::Order);
+            return;
+        }
+        // What belongs here stands further on, under the number of another one.
+        let is_elsewhere =
+            |(sequence, previous): &(u64, Digest)| *sequence > next && *previous == at.last.hash;
+        if same_run && frame.sequence == next && segment.links.iter().any(is_elsewhere) {
             self.break_at(BreakKind::Reordered, segment, offset, frame.sequence, Cause::Order);
             return;
         }

@@ -93,3 +93,6 @@ fn segment_of(instance: InstanceId, segment: u64, run: &[Stored]) -> Vec<u8> {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,7 +39,7 @@ pub(super) fn append_all(
 
 pub(super) const DAY_US: i64 = 86_400_000_000;
 
-/// How long the first records of a run are kept, where none has said anything yet: the default of a pack.
+/// How long the first records of an instance are kept, where none has said anything yet: the default of a pack.
 const UNASKED: Retention = Retention { days: 365, immutable: false };
 
 /// The mark of a run, as it stands in its row.
@@ -124,12 +124,21 @@ fn run(
         let first = batch.rows.first().map_or(0, |new| new.row.sequence);
         noted.push(Noted { trouble: Trouble::Cloned, epoch: batch.epoch, first, last: first });
     }
+    // As the run before it was kept last.
+    let keep = transaction
+        .prepare_cached(
+            "SELECT keep_days, keep_immutable FROM runs WHERE instance_no = ?1 ORDER BY no DESC LIMIT 1",
+        )?
+        .query_row([instance], |row| Ok(Retention { days: row.get(0)?, immutable: row.get(1)? }))
+        .optional()?
+        .unwrap_or(UNASKED);
     transaction
         .prepare_cached(
-            "INSERT INTO runs (instance_no, epoch, ordinal, sequence, hash) VALUES (?1, ?2, ?3, -1, zeroblob(32))",
+            "INSERT INTO runs (instance_no, epoch, ordinal, sequence, hash, keep_days, keep_immutable)
+             VALUES (?1, ?2, ?3, -1, zeroblob(32), ?4, ?5)",
         )?
-        .execute(params![instance, batch.epoch.0, int(batch.ordinal)])?;
-    Ok(Run { no: transaction.last_insert_rowid(), last: None, keep: UNASKED })
+        .execute(params![instance, batch.epoch.0, int(batch.ordinal), keep.days, keep.immutable])?;
+    Ok(Run { no: transaction.last_insert_rowid(), last: None, keep })
 }
 
 /// Whether the run has the record now under its number. One that fills a gap is added and counts as there, for the mark
