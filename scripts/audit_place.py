@@ -5,8 +5,11 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
+import time
 
 from bench_push import ROOT, UPSTREAM_TOKEN, answers, free_port, wait_until
 
@@ -87,6 +90,56 @@ class Server:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+class Postgres(Server):
+    """A PostgreSQL of its own (Debian's), in a folder of the user that it runs as: it refuses root."""
+
+    def __init__(self, log):
+        found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+        if not found:
+            raise SystemExit("postgres is not installed: apt-get install postgresql")
+        self.binaries = found[-1].parent
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kt-postgres-"))
+        self.user = []
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres")
+            self.user = ["runuser", "-u", "postgres", "--"]
+        self.run("initdb", "-D", self.folder / "data", "-U", "kt", "-A", "trust", "-E", "UTF8", "--locale=C")
+        self.port = free_port()
+        self.url = f"postgres://kt@127.0.0.1:{self.port}/kt"
+        super().__init__("postgres", [*self.user, self.binaries / "postgres", "-D", self.folder / "data", "-p", self.port, "-h", "127.0.0.1",
+                                      "-k", self.folder], self.is_ready, log)
+
+    def run(self, program, *arguments, check=True):
+        command = list(map(str, [*self.user, self.binaries / program, *arguments]))
+        return subprocess.run(command, check=check, capture_output=True, text=True, cwd="/")
+
+    def is_ready(self):
+        return self.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port, check=False).returncode == 0
+
+    def start(self, patience=60):
+        # After a kill its children hold the memory for a moment, and a new one ends at once.
+        deadline = time.monotonic() + (patience or 60)
+        while time.monotonic() < deadline:
+            super().start(patience=0)
+            while self.process.poll() is None and time.monotonic() < deadline:
+                if self.is_ready():
+                    return
+                time.sleep(0.05)
+        raise SystemExit("postgres was not ready in time")
+
+    def kill(self):
+        # The postmaster itself: `runuser`, where there is one, ends with it.
+        pid = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ask(self, sql, database="kt"):
+        return self.run("psql", "-h", "127.0.0.1", "-p", self.port, "-U", "kt", "-d", database, "-Atc", sql).stdout.strip()
+
+    def bytes(self):
+        return int(self.ask("SELECT pg_database_size('kt')"))
+
+
 class Place:
     """A folder with everything in it."""
 
@@ -101,11 +154,21 @@ class Place:
     def __exit__(self, *_):
         for server in reversed(self.servers):
             server.stop(15)
+            if isinstance(server, Postgres):
+                shutil.rmtree(server.folder, ignore_errors=True)
 
     def server(self, name, command, ready, environment=None, folder=None):
         server = Server(name, command, ready, (folder or self.work) / f"{name}.log", environment)
         self.servers.append(server)
         return server
+
+    def postgres(self):
+        """A PostgreSQL with an empty database."""
+        postgres = Postgres(self.work / "postgres.log")
+        self.servers.append(postgres)
+        postgres.start()
+        postgres.ask("CREATE DATABASE kt", "postgres")
+        return postgres
 
     def fake(self, *arguments):
         """A fake Databricks; its address."""

@@ -30,6 +30,10 @@ if [ "$goal" = bench ]; then
     need nginx nginx-light
     need etcd etcd-server
 fi
+if [ "$goal" = bench ] || [ "$goal" = chaos ]; then
+    # Debian keeps the server outside of the PATH.
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
+fi
 if [ "$goal" = test ]; then
     # Real clusters for the tests of the etcd store.
     need etcd etcd-server
