@@ -20,10 +20,10 @@ use super::{
     apply::{MAX_PACK, Memory, Rejection},
     client::{Client, ended},
     lkg::{Lkg, RejectedEntry},
-    session::{Ended, Known, Session, Step, random},
+    session::{Ended, Known, Session, Step},
     status::{ControlStatus, InForce},
 };
-use crate::{health, identity::keys::KeySet, settings::ControlSettings, shared::Shared};
+use crate::{health, identity::keys::KeySet, settings::ControlSettings, shared::Shared, waits};
 
 /// Messages that the server has not taken yet; one more, and it is taken for dead.
 const OUTGOING: usize = 16;
@@ -107,7 +107,7 @@ impl Link {
                 "Control plane is spoken to in clear text: whoever is in between can read the token."
             );
         }
-        let mut session = Session::new(Instant::now(), random());
+        let mut session = Session::new(Instant::now(), waits::random());
         loop {
             match session.step(Instant::now()) {
                 Step::Connect => {}
