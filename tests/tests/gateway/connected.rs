@@ -62,7 +62,7 @@ impl Fleet {
         plan(self.settings())
     }
 
-    async fn gateway(&self) -> World {
+    pub(crate) async fn gateway(&self) -> World {
         self.plan().start().await
     }
 
@@ -93,11 +93,11 @@ fn version(generation: u64) -> String {
 }
 
 /// The pack of a generation: its version says which.
-fn pack(generation: u32) -> Pack {
+pub(crate) fn pack(generation: u32) -> Pack {
     Pack::llama().version(generation)
 }
 
-fn source(pack: &Pack) -> String {
+pub(crate) fn source(pack: &Pack) -> String {
     from_file(&pack.yaml())
 }
 
@@ -111,7 +111,7 @@ fn trust(signers: &[&Signer], threshold: usize) -> Trust {
     Trust { keys: signers.iter().map(|signer| signer.public()).collect(), threshold }
 }
 
-fn codes(rejected: &v1::Rejected) -> Vec<&str> {
+pub(crate) fn codes(rejected: &v1::Rejected) -> Vec<&str> {
     rejected.reasons.iter().map(|reason| reason.code.as_str()).collect()
 }
 
