@@ -179,6 +179,9 @@ impl<F: Fs> Link<F> {
             self.delivery.is_not_kept.store(true, Release);
             self.status.set_not_kept(true);
         }
+        if matches!(end, Ended::Unsupported) {
+            self.status.set_unsupported(true);
+        }
         if !matches!(end, Ended::Drained | Ended::Finished) {
             self.status.fault.store(Some(Arc::new(why.clone())));
         }

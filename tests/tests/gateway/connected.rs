@@ -45,9 +45,13 @@ impl Fleet {
     }
 
     async fn trusting(trust: Trust) -> Self {
+        Self { trust, ..Self::of(FakeControlPlane::start().await.unwrap()) }
+    }
+
+    pub(crate) fn of(plane: FakeControlPlane) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
-        Self { plane: FakeControlPlane::start().await.unwrap(), dir, trust }
+        Self { plane, dir, trust: Trust::default() }
     }
 
     pub(crate) fn settings(&self) -> ControlSettings {
