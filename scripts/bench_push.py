@@ -5,7 +5,6 @@ ones do and enforce nothing. Standard library only; the parts on etcd need etcd 
 """
 
 import argparse
-import contextlib
 import http.client
 import json
 import os
@@ -13,15 +12,14 @@ import pathlib
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-UPSTREAM_TOKEN = "dapi" + "f" * 32
+from processes import UPSTREAM_TOKEN, Failed, Processes, answers, free_port, wait_until
+
 PACK = """\
 pack:
   name: bench
@@ -52,34 +50,9 @@ BODY = {"model": "databricks-meta-llama-3-3-70b-instruct", "messages": [{"role":
         "max_tokens": 16}
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
 def percentile(values, percent):
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)] if ordered else None
-
-
-def answers(port, path):
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", path)
-        return connection.getresponse().status
-    return None
-
-
-def wait_until(ready, what, process=None, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process is not None and process.poll() is not None:
-            raise SystemExit(f"{what} ended before it was ready")
-        if ready():
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"{what} was not ready within {seconds} s")
 
 
 def resident_kib(pid):
@@ -87,74 +60,90 @@ def resident_kib(pid):
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
-class Place:
-    """A control plane of its own, its tokens, and whatever is started beside it."""
+class Place(Processes):
+    """Control planes of its own over one store, their tokens, and whatever is started beside them."""
 
     def __init__(self, bin_dir, work, store):
-        self.bin_dir, self.work, self.store = bin_dir, work, store
-        self.processes = []
-        work.mkdir()
+        super().__init__(bin_dir, work)
+        self.store = store
 
     def __enter__(self):
         try:
             self.begin()
         except BaseException:
-            self.end()
+            self.stop()
             raise
         return self
 
-    def __exit__(self, *_):
-        self.end()
-
-    def start(self, arguments, name, environment=None, **more):
-        log = open(self.work / f"{name}.log", "wb")
-        more = {"stdout": log, "stderr": log, **more}
-        process = subprocess.Popen(list(map(str, arguments)), env={**os.environ, **(environment or {})}, **more)
-        self.processes.append(process)
-        return process
-
-    def end(self):
-        for process in reversed(self.processes):
-            process.send_signal(signal.SIGTERM)
-        for process in reversed(self.processes):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=15)
-                continue
-            process.kill()
-
     def begin(self):
-        store = []
-        if self.store == "etcd":
-            client, peer = free_port(), free_port()
-            etcd = self.start(["etcd", "--data-dir", self.work / "etcd", "--listen-client-urls", f"http://127.0.0.1:{client}",
-                               "--advertise-client-urls", f"http://127.0.0.1:{client}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
-                               "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
-                               "--initial-cluster", f"default=http://127.0.0.1:{peer}"], "etcd")
-            wait_until(lambda: answers(client, "/health") == 200, "etcd", etcd)
-            store = ["--store", f"etcd://127.0.0.1:{client}"]
-        self.port, admin = free_port(), free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.control_plane = self.start(
-            [self.bin_dir / "kt", "control-plane", "run", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{admin}",
-             "--data-dir", self.work / "control-plane", *store], "control-plane",
-            # As the unit of deploy/ has it.
-            {"MIMALLOC_ALLOW_THP": "0"})
-        wait_until(lambda: answers(admin, "/readyz") == 200, "the control plane", self.control_plane)
-        bootstrap = (self.work / "control-plane/bootstrap-token").read_text().strip()
+        self.members = self.etcd(1) if self.store == "etcd" else []
+        [self.replica] = self.control_planes(1)
+        self.url = self.replica.url
+        self.people()
+
+    @property
+    def control_plane(self):
+        return self.replica.process
+
+    def etcd(self, count):
+        """A cluster; its members."""
+        clients, peers = [[free_port() for _ in range(count)] for _ in range(2)]
+        cluster = ",".join(f"m{number}=http://127.0.0.1:{peer}" for number, peer in enumerate(peers))
+        members = []
+        for number, (client, peer) in enumerate(zip(clients, peers)):
+            member = self.server(
+                f"etcd-{number}",
+                ["etcd", "--name", f"m{number}", "--data-dir", self.work / f"etcd-{number}",
+                 "--listen-client-urls", f"http://127.0.0.1:{client}", "--advertise-client-urls", f"http://127.0.0.1:{client}",
+                 "--listen-peer-urls", f"http://127.0.0.1:{peer}", "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+                 "--initial-cluster", cluster],
+                lambda client=client: answers(client, "/health") == 200)
+            member.address = f"127.0.0.1:{client}"
+            members.append(member)
+        start_all(members)
+        return members
+
+    def control_planes(self, count):
+        """Equal replicas; their servers, with `url`."""
+        store = ["--store", "etcd://" + ",".join(member.address for member in self.members)] if self.members else []
+        replicas = []
+        for number in range(count):
+            port, admin = free_port(), free_port()
+            replica = self.server(
+                f"control-plane-{number}",
+                [self.bin_dir / "kt", "control-plane", "run", "--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin}",
+                 "--data-dir", self.work / f"control-plane-{number}", *store],
+                lambda admin=admin: answers(admin, "/readyz") == 200,
+                # As the unit of deploy/ has it.
+                {"MIMALLOC_ALLOW_THP": "0", "KEEPTRUSTS_CONTROL_PLANE_REPLICA": f"replica-{number}"})
+            replica.port, replica.admin, replica.url = port, admin, f"http://127.0.0.1:{port}"
+            replicas.append(replica)
+        start_all(replicas)
+        return replicas
+
+    def bootstrap(self):
+        """The token of the first start; one of the replicas has made it."""
+        [token] = [path.read_text().strip() for path in self.work.glob("control-plane-*/bootstrap-token")]
+        return token
+
+    def people(self):
+        """Tokens of an admin and of gateways, and a pack."""
         self.admin_token = self.work / "admin-token"
-        self.kt("auth", "token", "create", "--role", "admin", "--name", "bench", "--out", self.admin_token, token=bootstrap)
+        self.kt("auth", "token", "create", "--role", "admin", "--name", "bench", "--out", self.admin_token, token=self.bootstrap())
         self.token = self.work / "gateway-token"
         self.kt("gateway", "token", "create", "--fleet", "default", "--out", self.token)
         self.pack = self.work / "pack.yaml"
         self.pack.write_text(PACK)
 
-    def kt(self, *arguments, token=None):
+    def kt(self, *arguments, token=None, check=True):
         token = token or self.admin_token.read_text().strip()
         environment = {**os.environ, "KEEPTRUSTS_API_URL": self.url, "KEEPTRUSTS_API_TOKEN": token}
         command = [str(self.bin_dir / "kt"), *map(str, arguments)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if not check:
+            return done
         if done.returncode:
-            raise SystemExit(f"kt {' '.join(command[1:4])} failed: {done.stderr.strip()}")
+            raise Failed(f"kt {' '.join(command[1:4])} failed: {done.stderr.strip()}")
         return done.stdout
 
     def simulate(self, *arguments, seconds=600):
@@ -162,38 +151,44 @@ class Place:
                    "--person-token-file", self.admin_token, "--pack", self.pack, *arguments]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds)
         if done.returncode:
-            raise SystemExit(f"the simulated gateways failed: {done.stderr.strip()}")
+            raise Failed(f"the simulated gateways failed: {done.stderr.strip()}")
         return json.loads(done.stdout.splitlines()[-1])
 
     def gateways(self, count):
-        """Real gateways over a fake Databricks; their ports."""
-        port_file = self.work / "fake.port"
-        self.start([self.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", UPSTREAM_TOKEN,
-                    "--port-file", port_file, "--keep", 0], "fake")
-        wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the fake Databricks")
-        fake = port_file.read_text().strip()
-        ports = []
+        """Real gateways over a fake Databricks: servers that run, with `port`."""
+        self.fake()
+        gateways = []
         for number in range(count):
             port = free_port()
-            process = self.start(
+            gateway = self.server(
+                f"gateway-{number}",
                 [self.bin_dir / "kt", "gateway", "run", "--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{free_port()}",
                  "--control-plane", self.url, "--fleet", "default", "--token-file", self.token,
-                 "--state-dir", self.work / f"state-{number}", "--upstream", f"*=http://{fake}", "--require-identity",
-                 "--audit-dir", self.work / f"audit-{number}"], f"gateway-{number}", {"DATABRICKS_TOKEN": UPSTREAM_TOKEN})
-            ports.append((port, process))
-        for port, process in ports:
-            wait_until(lambda port=port: answers(port, "/readyz") == 200, "a gateway", process)
-        return [port for port, _ in ports]
+                 "--state-dir", self.work / f"state-{number}", "--upstream", f"*=http://{self.upstream}", "--require-identity",
+                 "--audit-dir", self.work / f"audit-{number}"],
+                lambda port=port: answers(port, "/readyz") == 200, {"DATABRICKS_TOKEN": UPSTREAM_TOKEN})
+            gateway.port = port
+            gateways.append(gateway)
+        start_all(gateways)
+        return gateways
 
     def publisher(self, publishes, pause):
         """Publishes in the background; each publish is a line of JSON."""
         command = [self.bin_dir / "kt-sim-gateways", self.url, "-n", 0, "--token-file", self.token, "--person-token-file",
                    self.admin_token, "--pack", self.pack, "--publishes", publishes, "--pause", pause, "--hold", 0]
-        return self.start(command, "publisher", stdout=subprocess.PIPE)
+        return self.start("publisher", command, stdout=subprocess.PIPE)
 
     def key(self):
         made = self.kt("gateway-key", "create", "--fleet", "default", "--user", "bench", "--role", "analyst", "-o", "json")
         return json.loads(made)
+
+
+def start_all(servers):
+    """Starts them, then waits for each: members of a cluster wait for one another."""
+    for server in servers:
+        server.start(patience=0)
+    for server in servers:
+        wait_until(server.ready, server.name, server.process)
 
 
 class Caller:
@@ -220,7 +215,7 @@ def hold(place, sessions):
     """What a held session costs the server."""
     before = resident_kib(place.control_plane.pid)
     command = [place.bin_dir / "kt-sim-gateways", place.url, "-n", sessions, "--token-file", place.token, "--connect-within", 300]
-    process = place.start(command, "sessions", stdout=subprocess.PIPE)
+    process = place.start("sessions", command, stdout=subprocess.PIPE)
     for line in process.stdout:
         if line.strip() == b"done":
             break
@@ -235,9 +230,9 @@ def hold(place, sessions):
 def first_judged(place, publishes):
     """Publish to the first answer that names the new pack, on one gateway."""
     place.simulate("-n", 0, "--publishes", 1, "--hold", 0)
-    [port] = place.gateways(1)
+    [gateway] = place.gateways(1)
     key = place.key()["key"]
-    call = Caller(port, key)
+    call = Caller(gateway.port, key)
     wait_until(lambda: call()[0] == 200, "the key")
     seen, stop = {}, threading.Event()
 
@@ -262,7 +257,7 @@ def first_judged(place, publishes):
 def revoked(place, gateways, times):
     """`kt gateway-key revoke` to the last gateway that refuses the key."""
     place.simulate("-n", 0, "--publishes", 1, "--hold", 0)
-    ports = place.gateways(gateways)
+    ports = [gateway.port for gateway in place.gateways(gateways)]
     took = []
     for _ in range(times):
         made = place.key()
@@ -291,15 +286,16 @@ def revoked(place, gateways, times):
 def swapped(place, publishes):
     """Requests at full load while packs are swapped."""
     place.simulate("-n", 0, "--publishes", 1, "--hold", 0)
-    [port] = place.gateways(1)
+    [gateway] = place.gateways(1)
     key = place.key()["key"]
-    call = Caller(port, key)
+    call = Caller(gateway.port, key)
     wait_until(lambda: call()[0] == 200, "the key")
     publisher = place.publisher(publishes, 0.05)
     body = place.work / "body.json"
     body.write_text(json.dumps(BODY))
-    load = place.start([place.bin_dir / "kt-load", f"http://127.0.0.1:{port}/v1/chat/completions", "--connections", 16, "--duration", 600,
-                        "--warm-up", 0, "--body", body, "--header", f"Authorization: Bearer {key}"], "load", stdout=subprocess.PIPE)
+    load = place.start("load", [place.bin_dir / "kt-load", f"http://127.0.0.1:{gateway.port}/v1/chat/completions", "--connections", 16,
+                                "--duration", 600, "--warm-up", 0, "--body", body, "--header", f"Authorization: Bearer {key}"],
+                       stdout=subprocess.PIPE)
     packs, unnamed = set(), 0
     published = []
     reader = threading.Thread(target=lambda: published.extend(line for line in publisher.stdout if line.startswith(b'{"pack"')))
@@ -314,13 +310,16 @@ def swapped(place, publishes):
             "rps": figures["rps"], "sampled_packs": len(packs), "without_exactly_one_pack": unnamed}
 
 
+PARTS = ["push", "hold", "first", "revoke", "swap"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bin-dir", type=pathlib.Path, required=True)
     parser.add_argument("--gateways", type=int, default=1000)
     parser.add_argument("--publishes", type=int, default=30)
     parser.add_argument("--sessions", type=int, default=5000)
-    parser.add_argument("--only", action="append", choices=["push", "hold", "first", "revoke", "swap"])
+    parser.add_argument("--only", action="append", choices=PARTS)
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -329,7 +328,7 @@ def main():
     best = stores[-1]
     if best != "etcd":
         print("etcd is not installed: the parts on it are left out, or run on the embedded store")
-    wanted = options.only or ["push", "hold", "first", "revoke", "swap"]
+    wanted = options.only or PARTS
     results = {}
 
     def place(name, store):
