@@ -1,5 +1,5 @@
-"""The push: from publish to enforced, with simulated and with real gateways. Prints a table and a JSON line.
-
+"""The push: from publish to enforced, with simulated and with real gateways, and while servers are killed. Prints a table and
+a JSON line.
 Simulated gateways are a process of their own, each session on its own connection; they fetch, verify and apply as real
 ones do and enforce nothing. Standard library only; the parts on etcd need etcd (scripts/setup.sh bench installs it).
 """
@@ -9,6 +9,8 @@ import http.client
 import json
 import os
 import pathlib
+import random
+import re
 import resource
 import shutil
 import signal
@@ -18,7 +20,7 @@ import tempfile
 import threading
 import time
 
-from processes import UPSTREAM_TOKEN, Failed, Processes, answers, free_port, wait_until
+from processes import ROOT, UPSTREAM_TOKEN, Failed, Processes, answers, check, free_port, haproxy, wait_until
 
 PACK = """\
 pack:
@@ -310,7 +312,169 @@ def swapped(place, publishes):
             "rps": figures["rps"], "sampled_packs": len(packs), "without_exactly_one_pack": unnamed}
 
 
-PARTS = ["push", "hold", "first", "revoke", "swap"]
+class ReplicatedPlace(Place):
+    """Three control planes over three etcd members, behind the HAProxy of deploy/."""
+
+    def begin(self):
+        self.members = self.etcd(3)
+        self.replicas = self.control_planes(3)
+        port = free_port()
+        text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
+        # The part for the control plane: gateways are asked one by one here.
+        head, tail = text.partition("frontend clients")[0], text.partition("# gRPC passes")[2].partition("\n")[2]
+        config = head.replace("maxconn 20000", "maxconn 2000") + tail.replace("bind :7443", f"bind 127.0.0.1:{port}")
+        for number, replica in enumerate(self.replicas, 1):
+            config = config.replace(f"control-plane{number}:7443 check port 7444",
+                                    f"127.0.0.1:{replica.port} check port {replica.admin}")
+        path = self.work / "haproxy.cfg"
+        path.write_text(config)
+        self.url = f"http://127.0.0.1:{port}"
+        self.start("haproxy", [haproxy(), "-db", "-f", path])
+        whoami = lambda: self.kt("auth", "whoami", token=self.bootstrap(), check=False).returncode == 0
+        wait_until(whoami, "a control plane behind HAProxy")
+        self.people()
+
+
+class Watched:
+    """A gateway that is asked all the while: whether it ever goes back to an older pack."""
+
+    def __init__(self, gateway, key):
+        self.gateway, self.key = gateway, key
+        self.newest, self.went_back, self.asked = -1, 0, 0
+        self.is_over = threading.Event()
+        self.asking = threading.Thread(target=self.ask)
+        self.asking.start()
+
+    def ask(self):
+        call = None
+        while not self.is_over.is_set():
+            try:
+                call = call or Caller(self.gateway.port, self.key)
+                status, pack = call()
+            except (OSError, http.client.HTTPException):
+                # It was killed.
+                call = None
+                time.sleep(0.02)
+                continue
+            if status == 200 and (number := re.fullmatch(r"bench@2\.(\d+)\.0", pack or "")):
+                self.asked += 1
+                self.went_back += int(number[1]) < self.newest
+                self.newest = int(number[1])
+            time.sleep(0.005)
+
+    def end(self):
+        self.is_over.set()
+        self.asking.join()
+
+
+class Killer:
+    """Kills one of each, again and again, at moments that nobody expects, and starts it again."""
+
+    def __init__(self, kinds, seed):
+        self.kinds, self.chance = kinds, random.Random(seed)
+        self.kills = dict.fromkeys(kinds, 0)
+        self.is_over = threading.Event()
+        self.failure = None
+        self.killing = threading.Thread(target=self.run)
+        self.killing.start()
+
+    def run(self):
+        try:
+            while not self.is_over.wait(self.chance.uniform(0.2, 1.0)):
+                self.round()
+        except Failed as failure:
+            self.failure = failure
+
+    def round(self):
+        victims = []
+        for kind, servers in self.kinds.items():
+            victim = self.chance.choice(servers)
+            victim.kill()
+            self.kills[kind] += 1
+            victims.append(victim)
+            time.sleep(self.chance.uniform(0, 0.5))
+        time.sleep(self.chance.uniform(0, 1.5))
+        for victim in victims:
+            victim.start(patience=0)
+        for victim in victims:
+            wait_until(victim.ready, victim.name, victim.process, 120)
+
+    def end(self):
+        self.is_over.set()
+        self.killing.join()
+        if self.failure:
+            raise self.failure
+
+
+def killed(place, publishes, simulated, seed):
+    """Versions are published while one etcd member, one control plane and one gateway at a time are killed with SIGKILL."""
+
+    def publish(number):
+        """As a person would: again until it is done. The bytes are the same, so that a repeat is no second publish."""
+        place.pack.write_text(PACK.replace("{{version}}", f"2.{number}.0"))
+        deadline = time.monotonic() + 120
+        again = 0
+        while place.kt("pack", "publish", place.pack, check=False).returncode:
+            check(time.monotonic() < deadline, f"version 2.{number}.0 could not be published")
+            again += 1
+            time.sleep(0.05)
+        return again
+
+    publish(0)
+    gateways = place.gateways(3)
+    key = place.key()["key"]
+    for gateway in gateways:
+        call = Caller(gateway.port, key)
+        wait_until(lambda call=call: call()[0] == 200, "the key")
+    sessions = place.start("sessions", [place.bin_dir / "kt-sim-gateways", *[replica.url for replica in place.replicas],
+                                        "-n", simulated, "--token-file", place.token], stdout=subprocess.PIPE)
+    for line in sessions.stdout:
+        if line.strip() == b"done":
+            break
+    watched = [Watched(gateway, key) for gateway in gateways]
+    killer = Killer({"etcd": place.members, "control_plane": place.replicas, "gateway": gateways}, seed)
+    again, slowest = 0, 0.0
+    try:
+        for number in range(1, publishes + 1):
+            began = time.monotonic()
+            again += publish(number)
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.15)
+    finally:
+        # What is away when the last version is published comes back afterwards.
+        began = time.monotonic()
+        killer.end()
+
+    def have_converged():
+        # It exits 1 as long as they have not.
+        counts = json.loads(place.kt("fleet", "status", "-o", "json", check=False).stdout)["counts"]
+        return counts["applied"] == counts["gateways"] == simulated + len(gateways)
+
+    try:
+        wait_until(lambda: all(each.newest == publishes for each in watched) and have_converged(), "the fleet", None, 120)
+        converged = time.monotonic() - began
+    finally:
+        for each in watched:
+            each.end()
+    sessions.send_signal(signal.SIGTERM)
+    standing = json.loads(sessions.communicate(timeout=60)[0].splitlines()[-1])["standing"]
+    history = json.loads(place.kt("fleet", "history", "--limit", 10 * publishes, "-o", "json"))
+    versions = [pack["version"] for one in reversed(history) for pack in one["packs"]]
+    wanted = [f"2.{number}.0" for number in range(publishes + 1)]
+    generations = sorted(one["generation"] for one in history)
+    figures = {"publishes": publishes, "kills": killer.kills, "lost": len(set(wanted) - set(versions)),
+               "doubled": len(versions) - len(set(versions)), "in_order": versions == wanted,
+               "without_gap": generations == list(range(1, publishes + 2)), "calls_repeated": again, "slowest_publish_s": round(slowest, 1),
+               "gateways": len(gateways), "answers": sum(each.asked for each in watched),
+               "went_back": sum(each.went_back for each in watched), "simulated": simulated,
+               "simulated_went_back": standing["went_back"], "simulated_breaks": standing["breaks"], "converged_s": round(converged, 1)}
+    is_well = (not figures["lost"] and not figures["doubled"] and figures["in_order"] and figures["without_gap"]
+               and not figures["went_back"] and not figures["simulated_went_back"])
+    check(is_well, f"publishes under kills: {json.dumps(figures)}")
+    return figures
+
+
+PARTS = ["push", "hold", "first", "revoke", "swap", "kill"]
 
 
 def main():
@@ -319,6 +483,8 @@ def main():
     parser.add_argument("--gateways", type=int, default=1000)
     parser.add_argument("--publishes", type=int, default=30)
     parser.add_argument("--sessions", type=int, default=5000)
+    parser.add_argument("--kill-publishes", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--only", action="append", choices=PARTS)
     options = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -364,6 +530,12 @@ def main():
                 with place(name, best) as at:
                     results[name] = run(at)
                 print("  " + ", ".join(f"{key} {value}" for key, value in results[name].items()))
+        if "kill" in wanted and best == "etcd":
+            print(f"\n{options.kill_publishes} publishes while one of 3 etcd members, 3 control planes and 3 gateways at a time is killed"
+                  f" (seed {options.seed})")
+            with ReplicatedPlace(options.bin_dir.resolve(), work / "kill", "etcd") as at:
+                results["kill"] = killed(at, options.kill_publishes, 60, options.seed)
+            print("  " + ", ".join(f"{key} {value}" for key, value in results["kill"].items()))
         print()
         print(json.dumps(results))
     finally:
