@@ -1,5 +1,5 @@
-"""The push: from publish to enforced, with simulated and with real gateways, and while servers are killed. Prints a table and
-a JSON line.
+"""The push: from publish to enforced, and what kills do to it. Prints a table and a JSON line.
+
 Simulated gateways are a process of their own, each session on its own connection; they fetch, verify and apply as real
 ones do and enforce nothing. Standard library only; the parts on etcd need etcd (scripts/setup.sh bench installs it).
 """
