@@ -573,6 +573,18 @@ async fn a_revoked_key_is_refused_at_once_and_the_use_of_keys_is_reported() {
     assert_eq!((ask(one).await, ask(two).await), ("401 invalid_api_key".to_owned(), "200".to_owned()));
     assert!(world.metrics().await.contains("keeptrusts_gateway_keys 1"));
 
+    // The server speaks of no key set, as one whose store went back: it is told, once, which keys are held.
+    let held = |message: &Message| match message {
+        Message::Heartbeat(beat) => beat.held_keys.clone().filter(|held| held.generation == 2),
+        _ => None,
+    };
+    let (told, skip) = fleet.plane.until(0, held).await;
+    assert_eq!(told.ids, ["two"]);
+    let is_beat = |message: &Message| matches!(message, Message::Heartbeat(_)).then_some(());
+    let (_, skip) = fleet.plane.until(skip, is_beat).await;
+    fleet.plane.until(skip, is_beat).await;
+    assert_eq!(fleet.plane.messages().iter().filter_map(held).count(), 1);
+
     // All that is wrong with a set is named, and the old one stays.
     let mut bad = key_set(3, &[("two", two), ("two", one), ("bad id", "kt_gk_x")]);
     bad.keys[0].sha256.pop();
