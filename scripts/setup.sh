@@ -22,7 +22,7 @@ need python3 python3
 if [ "$goal" = test ] || [ "$goal" = lint ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
-if [ "$goal" = demo ] || [ "$goal" = test ]; then
+if [ "$goal" = demo ] || [ "$goal" = test ] || [ "$goal" = bench ]; then
     # Debian keeps it in /usr/sbin, which is not on everyone's PATH.
     [ -x /usr/sbin/haproxy ] || need haproxy haproxy
 fi
