@@ -40,7 +40,7 @@ bench:           ## latency and processor time against direct and nginx
 	@$(CARGO) build --release -p kt -p kt-tests --bins
 	@$(PYTHON) scripts/bench.py --bin-dir target/release
 
-bench-push:      ## from publish to enforced, on simulated and real gateways
+bench-push:      ## from publish to enforced, on simulated and real gateways, and while servers are killed
 	@scripts/setup.sh bench
 	@$(CARGO) build --quiet --profile demo -p kt -p kt-tests --bins
 	@$(PYTHON) scripts/bench_push.py --bin-dir target/demo

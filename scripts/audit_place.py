@@ -1,14 +1,16 @@
 """A control plane that keeps audit records, gateways that deliver to it, a fake Databricks: what bench-audit and
 chaos-audit run. Each server can be killed, frozen and started again at its place. Standard library only."""
 
-import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
+import time
 
-from bench_push import ROOT, UPSTREAM_TOKEN, answers, free_port, wait_until
+from processes import ROOT, UPSTREAM_TOKEN, Failed, Processes, Server, answers, free_port, wait_until
 
 __all__ = ["CHAIN", "MODEL", "ROOT", "Place", "Server", "free_port", "megabytes", "wait_until"]
 
@@ -50,72 +52,70 @@ def megabytes(path):
     return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
 
 
-class Server:
-    """A process with its place: what starts it, and how to tell that it answers."""
+class Postgres(Server):
+    """A PostgreSQL of its own (Debian's), in a folder of the user that it runs as: it refuses root."""
 
-    def __init__(self, name, command, ready, log, environment=None):
-        self.name, self.command, self.ready, self.log = name, list(map(str, command)), ready, log
-        self.environment = {**os.environ, **(environment or {})}
-        self.process = None
+    def __init__(self, owner):
+        found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+        if not found:
+            raise Failed("postgres is not installed: apt-get install postgresql")
+        self.binaries = found[-1].parent
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="kt-postgres-"))
+        self.user = []
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, "postgres")
+            self.user = ["runuser", "-u", "postgres", "--"]
+        self.run("initdb", "-D", self.folder / "data", "-U", "kt", "-A", "trust", "-E", "UTF8", "--locale=C")
+        self.port = free_port()
+        self.url = f"postgres://kt@127.0.0.1:{self.port}/kt"
+        command = [*self.user, self.binaries / "postgres", "-D", self.folder / "data", "-p", self.port, "-h", "127.0.0.1", "-k", self.folder]
+        super().__init__(owner, "postgres", command, self.is_ready, None, owner.work / "postgres.log")
+
+    def run(self, program, *arguments, check=True):
+        command = list(map(str, [*self.user, self.binaries / program, *arguments]))
+        return subprocess.run(command, check=check, capture_output=True, text=True, cwd="/")
+
+    def is_ready(self):
+        return self.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", self.port, check=False).returncode == 0
 
     def start(self, patience=60):
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command, env=self.environment, stdout=log, stderr=log)
-        if patience:
-            wait_until(self.ready, self.name, self.process, patience)
-
-    def signal(self, number):
-        self.process.send_signal(number)
+        # After a kill its children hold the memory for a moment, and a new one ends at once.
+        deadline = time.monotonic() + (patience or 60)
+        while time.monotonic() < deadline:
+            super().start(patience=0)
+            while self.process.poll() is None and time.monotonic() < deadline:
+                if self.is_ready():
+                    return
+                time.sleep(0.05)
+        raise Failed("postgres was not ready in time")
 
     def kill(self):
-        self.process.kill()
+        # The postmaster itself: `runuser`, where there is one, ends with it.
+        pid = int((self.folder / "data/postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, seconds=90):
-        """Ends it in order; its exit status."""
-        if self.process is None or self.process.poll() is not None:
-            return self.process and self.process.returncode
-        self.process.send_signal(signal.SIGCONT)
-        self.process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.process.wait(timeout=seconds)
-        self.kill()
-        return None
+    def ask(self, sql, database="kt"):
+        return self.run("psql", "-h", "127.0.0.1", "-p", self.port, "-U", "kt", "-d", database, "-Atc", sql).stdout.strip()
 
-    def cpu_seconds(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def bytes(self):
+        return int(self.ask("SELECT pg_database_size('kt')"))
 
 
-class Place:
+class Place(Processes):
     """A folder with everything in it."""
 
-    def __init__(self, bin_dir, work):
-        self.bin_dir, self.work = bin_dir, work
-        self.servers = []
-        work.mkdir(parents=True, exist_ok=True)
+    def postgres(self):
+        """A PostgreSQL that runs, with an empty database."""
+        self.database = Postgres(self)
+        self.database.start()
+        self.database.ask("CREATE DATABASE kt", "postgres")
+        return self.database
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        for server in reversed(self.servers):
-            server.stop(15)
-
-    def server(self, name, command, ready, environment=None, folder=None):
-        server = Server(name, command, ready, (folder or self.work) / f"{name}.log", environment)
-        self.servers.append(server)
-        return server
-
-    def fake(self, *arguments):
-        """A fake Databricks; its address."""
-        port_file = self.work / "fake.port"
-        fake = self.server("fake", [self.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", UPSTREAM_TOKEN,
-                                    "--port-file", port_file, "--keep", 0, *arguments],
-                           lambda: port_file.exists() and port_file.read_text().strip())
-        fake.start()
-        self.upstream = port_file.read_text().strip()
-        return fake
+    def stop(self, seconds=15):
+        super().stop(seconds)
+        if database := getattr(self, "database", None):
+            shutil.rmtree(database.folder, ignore_errors=True)
 
     def control_plane(self, data_dir=None, *arguments):
         """A control plane with tokens of an admin, an auditor and gateways, and a pack that is published."""

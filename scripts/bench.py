@@ -5,22 +5,15 @@ Processor time per request is the figure to compare between machines; latency is
 """
 
 import argparse
-import contextlib
-import http.client
 import json
 import os
 import pathlib
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-TOKEN = "dapi" + "f" * 32
-TICKS = os.sysconf("SC_CLK_TCK")
+from processes import ROOT, UPSTREAM_TOKEN, Processes, answers, free_port, processor_seconds, wait_until
 
 NGINX = """
 worker_processes 2;
@@ -51,37 +44,6 @@ http {{
 """
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def answers(port, path):
-    with contextlib.suppress(OSError, http.client.HTTPException):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", path)
-        return connection.getresponse().status
-    return None
-
-
-def wait_for(port, path="/"):
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if answers(port, path) is not None:
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nothing listens on 127.0.0.1:{port}")
-
-
-def processor_seconds(pids):
-    total = 0
-    for pid in pids:
-        fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
 def resident_mib(pids):
     pages = sum(int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
@@ -92,25 +54,10 @@ def children(pid):
     return [int(child) for child in listed]
 
 
-class Bench:
+class Bench(Processes):
     def __init__(self, bin_dir, work, seconds):
-        self.bin_dir, self.work, self.seconds = bin_dir, work, seconds
-        self.started = []
-
-    def start(self, arguments, environment=None):
-        log = open(self.work / f"{len(self.started)}.log", "wb")
-        process = subprocess.Popen(list(map(str, arguments)), stdout=log, stderr=log, env={**os.environ, **(environment or {})})
-        self.started.append(process)
-        return process
-
-    def stop(self):
-        for process in reversed(self.started):
-            process.send_signal(signal.SIGTERM)
-        for process in reversed(self.started):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=10)
-                continue
-            process.kill()
+        super().__init__(bin_dir, work)
+        self.seconds = seconds
 
     def load(self, url, pids, headers=(), connections=1, rate=None, stream=False):
         arguments = [self.bin_dir / "kt-load", url, "--connections", connections, "--duration", self.seconds, "--warm-up", 1]
@@ -147,16 +94,13 @@ def main():
     (work / "body.json").write_text(json.dumps(body))
     (work / "stream.json").write_text(json.dumps({**body, "stream": True}))
     try:
-        port_file = work / "fake.port"
-        bench.start([bench.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", TOKEN, "--port-file", port_file, "--keep", 0])
-        while not (port_file.exists() and port_file.read_text().strip()):
-            time.sleep(0.02)
-        fake = int(port_file.read_text().strip().rsplit(":", 1)[1])
+        bench.fake()
+        fake = int(bench.upstream.rsplit(":", 1)[1])
 
         nginx_port = free_port()
-        (work / "nginx.conf").write_text(NGINX.format(work=work, fake=fake, port=nginx_port, token=TOKEN))
-        nginx = bench.start([shutil.which("nginx") or "/usr/sbin/nginx", "-c", work / "nginx.conf", "-p", work])
-        wait_for(nginx_port)
+        (work / "nginx.conf").write_text(NGINX.format(work=work, fake=fake, port=nginx_port, token=UPSTREAM_TOKEN))
+        nginx = bench.start("nginx", [shutil.which("nginx") or "/usr/sbin/nginx", "-c", work / "nginx.conf", "-p", work])
+        wait_until(lambda: answers(nginx_port), "nginx", nginx)
 
         keys = work / "keys.json"
         made = subprocess.run([bench.bin_dir / "kt", "gateway-key", "create", "--keys-file", keys, "--user", "bench",
@@ -164,14 +108,15 @@ def main():
         key = json.loads(made.stdout)["key"]
         gateway_port = free_port()
         gateway = bench.start(
+            "gateway",
             [bench.bin_dir / "kt", "gateway", "run", "--listen", f"127.0.0.1:{gateway_port}", "--admin-listen", f"127.0.0.1:{free_port()}",
              "--policy-config", ROOT / "examples/demo.yaml", "--upstream", f"*=http://127.0.0.1:{fake}",
              "--keys-file", keys, "--require-identity", "--audit-dir", work / "audit"],
-            {"DATABRICKS_TOKEN": TOKEN})
-        wait_for(gateway_port, "/readyz")
+            {"DATABRICKS_TOKEN": UPSTREAM_TOKEN})
+        wait_until(lambda: answers(gateway_port, "/readyz") == 200, "the gateway", gateway)
 
         nginx_pids = [nginx.pid, *children(nginx.pid)]
-        direct = [f"Authorization: Bearer {TOKEN}"]
+        direct = [f"Authorization: Bearer {UPSTREAM_TOKEN}"]
         mine = [f"Authorization: Bearer {key}"]
         ways = {
             "direct": (f"http://127.0.0.1:{fake}/serving-endpoints/chat/completions", [], direct),

@@ -22,13 +22,17 @@ need python3 python3
 if [ "$goal" = test ] || [ "$goal" = lint ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
 fi
-if [ "$goal" = demo ] || [ "$goal" = test ]; then
+if [ "$goal" = demo ] || [ "$goal" = test ] || [ "$goal" = bench ]; then
     # Debian keeps it in /usr/sbin, which is not on everyone's PATH.
     [ -x /usr/sbin/haproxy ] || need haproxy haproxy
 fi
 if [ "$goal" = bench ]; then
     need nginx nginx-light
     need etcd etcd-server
+fi
+if [ "$goal" = bench ] || [ "$goal" = chaos ]; then
+    # Debian keeps the server outside of the PATH.
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
 fi
 if [ "$goal" = test ]; then
     # Real clusters for the tests of the etcd store.

@@ -26,6 +26,7 @@ mod shared;
 pub mod ship;
 pub mod sse;
 mod upstream;
+mod waits;
 mod watch_file;
 pub mod wire;
 

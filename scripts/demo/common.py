@@ -1,17 +1,21 @@
 """What the parts of the demo share: a transcript, HTTP, processes. Standard library only."""
 
-import contextlib
 import http.client
 import io
 import json
 import os
 import pathlib
-import signal
-import socket
 import subprocess
-import time
+import sys
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+import processes
+from processes import ROOT, UPSTREAM_TOKEN, Failed, check, free_port, haproxy, wait_until
+
+__all__ = ["BGE", "DEMO_PACK", "LLAMA_405B", "LLAMA_70B", "MIXTRAL", "ROOT", "SEED_PACK", "UPSTREAM_TOKEN", "Failed", "Processes",
+           "check", "free_port", "haproxy", "request", "say", "shorten", "wait_until"]
+
 DEMO_PACK = ROOT / "examples/demo.yaml"
 SEED_PACK = ROOT / "examples/seed/databricks-enterprise.yaml"
 
@@ -19,18 +23,6 @@ LLAMA_70B = "databricks-meta-llama-3-3-70b-instruct"
 LLAMA_405B = "databricks-meta-llama-3-1-405b-instruct"
 MIXTRAL = "databricks-mixtral-8x7b-instruct"
 BGE = "databricks-bge-large-en"
-# Opens the fake workspace and nothing else.
-FAKE_PAT = "dapi" + "f" * 32
-
-
-class Failed(Exception):
-    """A step did not do what it says."""
-
-
-def check(holds, what):
-    if not holds:
-        raise Failed(what)
-
 
 class Transcript:
     """Prints, and keeps what was printed for the README."""
@@ -78,47 +70,13 @@ def shorten(text, limit=100):
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_until(ready, what, process, seconds=30):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        check(process.poll() is None, f"{what} ended before it was ready")
-        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
-            if ready():
-                return
-        time.sleep(0.05)
-    raise Failed(f"{what} was not ready within {seconds} s")
-
-
-class Processes:
-    """Starts things in a folder of their own, and ends what it started."""
+class Processes(processes.Processes):
+    """Those of the demo, over a real workspace or a fake one."""
 
     def __init__(self, bin_dir, work):
-        self.bin_dir, self.work = bin_dir, work
-        self.processes = []
+        super().__init__(bin_dir, work)
         self.real = bool(os.environ.get("DATABRICKS_HOST") and os.environ.get("DATABRICKS_TOKEN"))
         self.fake_port = None
-
-    def start(self, name, arguments, environment=None):
-        with open(self.work / f"{name}.log", "ab") as log:
-            process = subprocess.Popen(arguments, stdout=log, stderr=log, env={**os.environ, **(environment or {})})
-        self.processes.append((name, process))
-        return process
-
-    def stop(self):
-        running = [process for _, process in reversed(self.processes) if process.poll() is None]
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-        for process in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=15)
-                continue
-            process.kill()
 
     def kt(self, *arguments, expect=0, environment=None, stdin=None):
         done = subprocess.run([self.bin_dir / "kt", *map(str, arguments)], capture_output=True, text=True,
@@ -131,13 +89,8 @@ class Processes:
         if self.real:
             say(f"   upstream: the workspace {os.environ['DATABRICKS_HOST']}")
             return f"*={os.environ['DATABRICKS_HOST']}"
-        port_file = self.work / "fake.port"
-        fake = self.start(
-            "fake-databricks",
-            [self.bin_dir / "kt-fake-databricks", "--listen", "127.0.0.1:0", "--token", FAKE_PAT,
-             "--port-file", port_file],
-        )
-        wait_until(lambda: port_file.exists() and port_file.read_text().strip(), "the fake Databricks", fake)
-        self.fake_port = int(port_file.read_text().strip().rsplit(":", 1)[1])
+        # The steps read its log.
+        self.fake(keep=10_000)
+        self.fake_port = int(self.upstream.rsplit(":", 1)[1])
         say(f"   upstream: the fake Databricks on 127.0.0.1:{self.fake_port}")
         return f"*=http://127.0.0.1:{self.fake_port}"

@@ -4,12 +4,11 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import signal
 import time
 
-from common import (DEMO_PACK, FAKE_PAT, LLAMA_70B, ROOT, Failed, Processes, check, free_port, request, say, shorten,
-                    wait_until)
+from common import (DEMO_PACK, LLAMA_70B, ROOT, UPSTREAM_TOKEN, Failed, Processes, check, free_port, haproxy, request,
+                    say, shorten, wait_until)
 
 GATEWAYS = ("gw-1", "gw-2", "gw-3")
 STRICTER = """      - name: project-nightjar
@@ -48,7 +47,7 @@ class Fleet(Processes):
              "--fleet", "default", "--token-file", self.work / "gateway.token",
              "--state-dir", self.work / name / "state", "--audit-dir", self.work / name / "audit",
              "--upstream", self.upstream, "--require-identity"],
-            {} if self.real else {"DATABRICKS_TOKEN": FAKE_PAT})
+            {} if self.real else {"DATABRICKS_TOKEN": UPSTREAM_TOKEN})
 
     def start_load_balancer(self):
         # The file of deploy/ with the addresses of this machine, less the part for several control planes.
@@ -58,9 +57,7 @@ class Fleet(Processes):
         text += "".join(f"    server {name} 127.0.0.1:{port} check\n" for name, port in self.ports.items())
         config = self.work / "haproxy.cfg"
         config.write_text(text)
-        haproxy = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
-        check(haproxy, "haproxy is not installed: scripts/setup.sh demo")
-        process = self.start("haproxy", [haproxy, "-db", "-f", config])
+        process = self.start("haproxy", [haproxy(), "-db", "-f", config])
         wait_until(lambda: request(self.port, "GET", "/readyz").status == 200, "HAProxy", process)
 
     # Requests.

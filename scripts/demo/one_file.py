@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 
-from common import (BGE, DEMO_PACK, FAKE_PAT, LLAMA_70B, LLAMA_405B, SEED_PACK, Processes, check, free_port, request,
+from common import (BGE, DEMO_PACK, LLAMA_70B, LLAMA_405B, SEED_PACK, UPSTREAM_TOKEN, Processes, check, free_port, request,
                     say, shorten, wait_until)
 
 # A token of the right form that opens nothing.
@@ -32,7 +32,7 @@ class OneFile(Processes):
              "--admin-listen", f"127.0.0.1:{self.admin_port}", "--policy-config", self.pack,
              "--upstream", upstream, "--keys-file", self.keys_file, "--require-identity",
              "--audit-dir", self.audit_dir],
-            {} if self.real else {"DATABRICKS_TOKEN": FAKE_PAT},
+            {} if self.real else {"DATABRICKS_TOKEN": UPSTREAM_TOKEN},
         )
         wait_until(lambda: request(self.port, "GET", "/readyz").status == 200, "the gateway", gateway)
         say(f"   gateway:  http://127.0.0.1:{self.port}/v1, pack {self.running_pack()}")
@@ -176,7 +176,7 @@ class OneFile(Processes):
         say.step(11, "the seed's own pack, put in place of the file that is served")
         running = self.running_pack()
         shutil.copy(SEED_PACK, self.pack)
-        gateway = self.processes[-1][1]
+        gateway = self.processes[-1]
         wait_until(lambda: self.running_pack() != running, "the reload", gateway)
         say(f"   reloaded: {running} -> {self.running_pack()}")
         reply = self.ask("data-engineer", "/v1/embeddings", {"model": BGE, "input": "quarterly revenue"})

@@ -91,11 +91,23 @@ impl FakeControlPlane {
         Self::start_with(Duration::from_millis(200), Duration::from_secs(3)).await
     }
 
+    /// The same as an older build: it has no service for audit records.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub async fn start_without_ingest() -> io::Result<Self> {
+        Self::start_as(Duration::from_millis(200), Duration::from_secs(3), false).await
+    }
+
     /// The same with other times between heartbeats and until silence counts.
     ///
     /// # Errors
     /// When there is no port.
     pub async fn start_with(heartbeat: Duration, silence: Duration) -> io::Result<Self> {
+        Self::start_as(heartbeat, silence, true).await
+    }
+
+    async fn start_as(heartbeat: Duration, silence: Duration, has_ingest: bool) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let addr = listener.local_addr()?;
         let shared = Arc::new(Shared {
@@ -108,12 +120,13 @@ impl FakeControlPlane {
         });
         let service = DeliveryServiceServer::new(Service(Arc::clone(&shared)));
         let ingest = FakeIngest::new();
-        let records = ingest.service();
+        let records = has_ingest.then(|| ingest.service());
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             // It ends with the test.
-            let server = tonic::transport::Server::builder().add_service(service).add_service(records);
+            let server = tonic::transport::Server::builder().add_service(service);
+            let server = server.add_optional_service(records);
             let _ = server.serve_with_incoming(incoming).await;
         });
         Ok(Self { addr, ingest, shared, _serving: serving })

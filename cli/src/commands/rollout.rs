@@ -65,12 +65,34 @@ pub(super) struct Outcome {
     pub(super) fleet: String,
     pub(super) unchanged: bool,
     pub(super) assignment: view::Assignment,
-    /// Of the key set, where that was recovered too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_set_generation: Option<u64>,
+    /// The key set, where that was recovered too.
+    #[serde(flatten)]
+    keys: Option<RecoveredKeys>,
     /// What the gateways did; absent without `--wait`.
     #[serde(skip_serializing_if = "Option::is_none")]
     rollout: Option<Waited>,
+}
+
+/// A key set that was recovered.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct RecoveredKeys {
+    pub(super) key_set_generation: u64,
+    /// Keys that were revoked since the copy of the store, and count again; absent: no gateway has said what it held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) returning_keys: Option<Vec<ReturningKey>>,
+    /// Keys that were made since, and are gone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) missing_keys: Option<Vec<String>>,
+    /// There are more of both.
+    #[serde(skip)]
+    pub(super) is_cut: bool,
+}
+
+/// A key that counts again.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ReturningKey {
+    pub(super) id: String,
+    pub(super) user: Option<String>,
 }
 
 // === impl Outcome ===
@@ -82,14 +104,14 @@ impl Outcome {
             fleet: fleet.to_owned(),
             unchanged: assigned.is_unchanged,
             assignment: (&assigned.assignment).into(),
-            key_set_generation: None,
+            keys: None,
             rollout: None,
         }
     }
 
     /// The key set was lifted too.
-    pub(super) fn with_keys(self, generation: Option<u64>) -> Self {
-        Self { key_set_generation: generation, ..self }
+    pub(super) fn with_keys(self, keys: Option<RecoveredKeys>) -> Self {
+        Self { keys, ..self }
     }
 
     fn line(&self) -> String {
@@ -101,8 +123,8 @@ impl Outcome {
         match self.verb {
             "published" => format!("published {packs} to `{}` as generation {generation}", self.fleet),
             verb => {
-                let keys = match self.key_set_generation {
-                    Some(keys) => format!(", and its key set as generation {keys}"),
+                let keys = match &self.keys {
+                    Some(keys) => format!(", and its key set as generation {}", keys.key_set_generation),
                     None => String::new(),
                 };
                 format!("{verb} `{}` to {packs} as generation {generation}{keys}", self.fleet)

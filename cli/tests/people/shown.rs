@@ -245,7 +245,7 @@ async fn a_diverged_fleet_takes_nothing_until_it_is_recovered() {
         seen_generation: 41,
         gateway_id: "01900000-0000-7000-8000-000000000001".to_owned(),
         seen_us: 1,
-        is_conflict: false,
+        ..v1::Divergence::default()
     };
     double.state().fleets.get_mut("default").unwrap().divergence = Some(divergence);
     shows!("diverged_publish", person.kt(&["pack", "publish", "two.yaml"]));
@@ -262,6 +262,7 @@ async fn a_diverged_key_set_takes_no_revocation_until_it_is_recovered_above_what
         gateway_id: "01900000-0000-7000-8000-000000000001".to_owned(),
         seen_us: 1,
         is_conflict,
+        keys: None,
     };
     let set = |seen| {
         double.state().fleets.get_mut("default").unwrap().key_set_divergence = Some(divergence(seen, true));
@@ -280,7 +281,17 @@ async fn a_diverged_key_set_takes_no_revocation_until_it_is_recovered_above_what
     shows!("keys_diverged_status", person.kt(&["fleet", "status"]));
     assert!(person.kt(&["fleet", "list"]).out.contains("diverged"));
     shows!("keys_recover", person.kt(&["fleet", "recover", "--message", "restored"]));
-    assert_eq!(double.state().fleets["default"].key_set_generation, 42);
+    // A gateway has said what it held; one of the keys was revoked once more meanwhile.
+    for (name, returning, missing) in
+        [("keys_return", &[id, "gk_gone"][..], &["gk_new"][..]), ("keys_are_as_they_were", &[], &[])]
+    {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
+        let keys = v1::KeyChanges { returning: ids(returning), missing: ids(missing), is_cut: false };
+        double.state().fleets.get_mut("default").unwrap().key_set_divergence =
+            Some(v1::Divergence { keys: Some(keys), ..divergence(41, false) });
+        insta::assert_snapshot!(name, person.kt(&["fleet", "recover"]).shown());
+    }
+    assert_eq!(double.state().fleets["default"].key_set_generation, 44);
     assert_eq!(person.kt(&["gateway-key", "revoke", id, "--fleet", "default"]).code, 0);
 
     // Both at once, and one id for each.

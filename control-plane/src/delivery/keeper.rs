@@ -4,7 +4,11 @@
 //! Nothing here is waited for by a session or by the hub: while the store is away the record gets old, and the rest is
 //! tried again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use kt_audit::Digest;
@@ -29,6 +33,8 @@ const ATTEMPTS: usize = 5;
 /// The most keys of a fleet whose use is remembered between two writes.
 const MAX_KEYS: usize = 50_000;
 const MAX_KEY_ID: usize = 64;
+/// The most keys that the mark of a diverged key set names of each kind.
+const MAX_CHANGES: usize = 1_000;
 
 /// Something to write down.
 #[derive(Debug)]
@@ -79,10 +85,11 @@ impl Keeper {
     async fn take(&mut self, chore: Chore) {
         match chore {
             Chore::Diverged { fleet, gateway, ahead } => {
-                let (document, generation) = (ahead.document.name(), ahead.generation);
+                let (kind, generation) = (ahead.document, ahead.generation);
+                let document = kind.name();
                 match self.mark(&fleet, &gateway, ahead).await {
                     Ok(Some(divergence)) if divergence.is_conflict => {
-                        self.metrics.conflicted(ahead.document);
+                        self.metrics.conflicted(kind);
                         tracing::error!(
                             %fleet,
                             %gateway,
@@ -117,14 +124,15 @@ impl Keeper {
         }
     }
 
-    /// Marks a fleet as diverged, unless the store has caught up or the mark is there. Gives what was written.
+    /// Marks a fleet as diverged, unless the store has caught up or the mark is there. Gives what is new to people: not
+    /// that a mark says now which keys are in question.
     async fn mark(
         &self,
         fleet: &str,
         gateway: &str,
         ahead: Ahead,
     ) -> Result<Option<v1::Divergence>, StoreError> {
-        let Ahead { document, generation, digest } = ahead;
+        let Ahead { document, generation, digest, keys } = ahead;
         let (known_key, mark_key) = match document {
             Document::Assignment => (StateKey::Head(fleet), StateKey::Divergence(fleet)),
             Document::KeySet => (StateKey::KeySet(fleet), StateKey::KeySetDivergence(fleet)),
@@ -138,7 +146,11 @@ impl Keeper {
             }
             let mark = self.get(&mark_key).await?;
             let seen = mark.as_ref().and_then(|entry| v1::Divergence::decode(entry.value.clone()).ok());
-            if seen.is_some_and(|seen| seen.seen_generation >= generation) {
+            let is_known = seen.as_ref().is_some_and(|seen| {
+                seen.seen_generation > generation
+                    || (seen.seen_generation == generation && (seen.keys.is_some() || keys.is_none()))
+            });
+            if is_known {
                 return Ok(None);
             }
             let divergence = v1::Divergence {
@@ -146,12 +158,14 @@ impl Keeper {
                 gateway_id: gateway.to_owned(),
                 seen_us: now_us(),
                 is_conflict: known.is_some_and(|known| known.0 == generation),
+                keys: keys.as_ref().map(|held| key_changes(entry.as_ref(), held)),
             };
             let preconditions =
                 vec![unchanged(&known_key, entry.as_ref()), unchanged(&mark_key, mark.as_ref())];
             let writes = vec![Write::Put(mark_key.clone(), divergence.encode_to_vec().into())];
             if let Committed::Done(_) = self.commit(Commit { preconditions, writes }).await? {
-                return Ok(Some(divergence));
+                let is_new = seen.is_none_or(|seen| seen.seen_generation < generation);
+                return Ok(is_new.then_some(divergence));
             }
         }
         Ok(None)
@@ -264,7 +278,20 @@ fn read(document: Document, entry: &Entry) -> Option<(u64, Digest)> {
     }
 }
 
-fn key_ids(entry: &Entry) -> std::collections::BTreeSet<String> {
+/// What the key set of the store changes for somebody who holds these keys.
+fn key_changes(stored: Option<&Entry>, held: &[String]) -> v1::KeyChanges {
+    let stored = stored.map(key_ids).unwrap_or_default();
+    let held: BTreeSet<&String> = held.iter().filter(|id| id.len() <= MAX_KEY_ID).collect();
+    let returning = || stored.iter().filter(|id| !held.contains(id));
+    let missing = || held.iter().filter(|id| !stored.contains(**id));
+    v1::KeyChanges {
+        returning: returning().take(MAX_CHANGES).cloned().collect(),
+        missing: missing().take(MAX_CHANGES).map(|id| (*id).clone()).collect(),
+        is_cut: returning().count() > MAX_CHANGES || missing().count() > MAX_CHANGES,
+    }
+}
+
+fn key_ids(entry: &Entry) -> BTreeSet<String> {
     store::KeySetRecord::decode(entry.value.clone())
         .ok()
         .and_then(|record| signed::read::<v1::KeySetStatement>(&record.key_set?).ok())

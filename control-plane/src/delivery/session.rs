@@ -26,6 +26,8 @@ use super::{
     outbox::{Outbox, Outgoing},
 };
 
+/// A gateway says no more keys than this.
+const MAX_HELD_KEYS: usize = 20_000;
 /// The most refused digests that are remembered; a fleet has two documents, and each digest comes once.
 const MAX_REJECTED: usize = 32;
 /// Bounds on what a gateway says of itself; the rest is cut off.
@@ -76,11 +78,13 @@ pub(crate) enum End {
 }
 
 /// A document that a gateway shows and the store does not have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ahead {
     pub(crate) document: Document,
     pub(crate) generation: u64,
     pub(crate) digest: Digest,
+    /// The ids of its keys, where it is a key set and the gateway has said them.
+    pub(crate) keys: Option<Arc<[String]>>,
 }
 
 /// What status is derived from.
@@ -113,6 +117,8 @@ pub(crate) struct Session {
     beat_at: Instant,
     last_applied_us: i64,
     degraded: Vec<String>,
+    /// The keys that the gateway has said to hold, with the generation of their set.
+    held_keys: Option<(u64, Arc<[String]>)>,
     is_report_due: bool,
 }
 
@@ -183,6 +189,7 @@ impl Session {
             beat_at: now.at + timing.heartbeat.mul_f64(jitter.clamp(0.1, 1.0)),
             last_applied_us: 0,
             degraded: Vec::new(),
+            held_keys: None,
             is_report_due: true,
         };
         session.rejected.truncate(MAX_REJECTED);
@@ -223,10 +230,27 @@ impl Session {
             let track = self.track(document);
             if let (Standing::Ahead { is_confirmed }, Some(held)) = (&mut track.standing, track.held) {
                 *is_confirmed = true;
-                all.push(Ahead { document, generation: held.generation, digest: held.digest });
+                all.push(Ahead { document, generation: held.generation, digest: held.digest, keys: None });
+            }
+        }
+        for ahead in &mut all {
+            if ahead.document == Document::KeySet {
+                ahead.keys = self.keys_of(ahead.generation);
             }
         }
         all
+    }
+
+    /// The key set that the store does not have, once the gateway has said its keys.
+    pub(crate) fn told_keys(&self) -> Option<Ahead> {
+        let held =
+            self.key_set.held.filter(|_| self.key_set.standing == Standing::Ahead { is_confirmed: true })?;
+        let keys = Some(self.keys_of(held.generation)?);
+        Some(Ahead { document: Document::KeySet, generation: held.generation, digest: held.digest, keys })
+    }
+
+    fn keys_of(&self, generation: u64) -> Option<Arc<[String]>> {
+        self.held_keys.as_ref().filter(|(of, _)| *of == generation).map(|(_, keys)| Arc::clone(keys))
     }
 
     /// Whether the gateway shows more than this replica knows of, so that the store must be asked.
@@ -314,6 +338,11 @@ impl Session {
         if degraded != self.degraded {
             self.degraded = degraded;
             self.is_report_due = true;
+        }
+        if let Some(told) = heartbeat.held_keys
+            && told.ids.len() <= MAX_HELD_KEYS
+        {
+            self.held_keys = Some((told.generation, told.ids.into()));
         }
         Ok(heartbeat.key_use)
     }

@@ -316,7 +316,15 @@ impl<'a> Run<'a> {
         let now = now();
         self.contact_us.store(now.us, Ordering::Relaxed);
         self.shared.metrics.received(&message);
+        let tells_keys = matches!(
+            &message.message,
+            Some(v1::gateway_message::Message::Heartbeat(heartbeat)) if heartbeat.held_keys.is_some()
+        );
         let uses = self.session.receive(message, now)?;
+        if tells_keys && let Some(ahead) = self.session.told_keys() {
+            // When the keeper can't follow, the next gateway that connects tells as much.
+            let _ = self.shared.chores.try_send(self.chore(ahead));
+        }
         if !uses.is_empty() {
             let chore = Chore::KeyUse { fleet: Arc::clone(&self.caller.fleet), uses };
             // When the keeper can't follow, a later use tells as much.
@@ -352,12 +360,16 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn diverged(&self, ahead: Ahead) {
-        let chore = Chore::Diverged {
+    fn chore(&self, ahead: Ahead) -> Chore {
+        Chore::Diverged {
             fleet: Arc::clone(&self.caller.fleet),
             gateway: Arc::clone(&self.greeting.gateway_id),
             ahead,
-        };
+        }
+    }
+
+    async fn diverged(&self, ahead: Ahead) {
+        let chore = self.chore(ahead);
         // A whole fleet says so at once; one of them is enough, and all say it again when they reconnect.
         let deadline = Instant::now() + FAREWELL;
         let _ = timeout_at(deadline, self.shared.chores.send(chore)).await;

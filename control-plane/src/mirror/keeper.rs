@@ -2,8 +2,8 @@
 //!
 //! It loads, then watches from the revision of the load. A watch that breaks is opened again from the last revision
 //! seen; one that the store has forgotten, or a store that was restored, is loaded again and only differences are
-//! taken over. Every few minutes it loads beside the watch and compares: a difference is an event that the watch has
-//! lost.
+//! taken over. Every few minutes, and soon after a watch has broken, it loads beside the watch and compares: a
+//! difference is an event that the watch has lost, or shows that the store was restored and has come past what was known.
 
 use std::{future::pending, sync::Arc, time::Duration};
 
@@ -14,7 +14,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Contact, Publisher, picture::Picture};
+use super::{
+    Contact, Publisher,
+    picture::{Differences, Picture},
+};
 use crate::{
     backoff::{Backoff, between},
     paths,
@@ -25,6 +28,10 @@ use crate::{
 const LOAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// A watch that says nothing for so long is lost, whatever the store thinks of it.
 const SILENCE: Duration = Duration::from_secs(3 * PROGRESS_SECONDS);
+
+/// When to compare after a watch has broken, from and to: who restores a store ends the watches on it, and where it has
+/// grown past the last revision that was seen, nothing else tells.
+const AFTER_BREAK: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
 
 /// Asks for a load; answered when it was taken over.
 pub(super) type Request = oneshot::Sender<Result<(), StoreError>>;
@@ -62,6 +69,7 @@ impl Keeper {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let mut is_loaded = false;
         loop {
+            let is_resumed = is_loaded;
             if !is_loaded {
                 match self.load_first(&mut picture).await {
                     Ok(()) => is_loaded = true,
@@ -75,7 +83,7 @@ impl Keeper {
                     }
                 }
             }
-            match self.watch(&mut picture, &mut backoff).await {
+            match self.watch(&mut picture, &mut backoff, is_resumed).await {
                 End::Stop => return,
                 End::Resume => {}
                 End::Reload => is_loaded = false,
@@ -118,10 +126,10 @@ impl Keeper {
         }
     }
 
-    async fn watch(&mut self, picture: &mut Picture, backoff: &mut Backoff) -> End {
+    async fn watch(&mut self, picture: &mut Picture, backoff: &mut Backoff, is_resumed: bool) -> End {
         let mut watch = self.store.watch(paths::STATE, picture.state().revision);
         let mut silence = Instant::now() + SILENCE;
-        let mut compare_at = self.next_compare();
+        let mut compare_at = if is_resumed { after(AFTER_BREAK) } else { after(self.compare) };
         // At most one load beside the watch.
         let mut loading: Option<(Loading, BoxFuture<'static, Result<Snapshot, StoreError>>)> = None;
         // Loaded to compare, until the watch has come as far.
@@ -189,7 +197,7 @@ impl Keeper {
                     loading = Some((Loading::Asked(requests), load(Arc::clone(&self.store))));
                 }
                 () = sleep_until(compare_at), if idle && awaited.is_none() => {
-                    compare_at = self.next_compare();
+                    compare_at = after(self.compare);
                     loading = Some((Loading::Compare, load(Arc::clone(&self.store))));
                 }
                 () = sleep_until(silence) => {
@@ -198,10 +206,6 @@ impl Keeper {
                 }
             }
         }
-    }
-
-    fn next_compare(&self) -> Instant {
-        Instant::now() + between(self.compare.0, self.compare.1)
     }
 
     fn event(&mut self, picture: &mut Picture, event: WatchEvent) {
@@ -226,13 +230,22 @@ impl Keeper {
     }
 
     fn compare(&mut self, picture: &mut Picture, snapshot: Snapshot) {
-        let lost = picture.lost_since(&snapshot);
-        if lost == 0 {
+        let Differences { count, is_of_another_past } = picture.compare(&snapshot);
+        if count == 0 {
             picture.compared();
             return;
         }
-        tracing::error!(lost, "Watch has lost changes of the store.");
-        self.publisher.metrics.lost_changes.inc_by(u64::try_from(lost).unwrap_or(u64::MAX));
+        if is_of_another_past {
+            tracing::warn!(
+                revision = snapshot.revision,
+                differences = count,
+                "Store was restored, and has come past what was known of it."
+            );
+            self.publisher.metrics.restored.inc();
+        } else {
+            tracing::error!(lost = count, "Watch has lost changes of the store.");
+            self.publisher.metrics.lost_changes.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        }
         // Newer changes may be known already; the snapshot must not undo them.
         if snapshot.revision >= picture.state().revision {
             self.take_over(picture, snapshot);
@@ -242,6 +255,10 @@ impl Keeper {
             self.publisher.publish(picture, true);
         }
     }
+}
+
+fn after((least, most): (Duration, Duration)) -> Instant {
+    Instant::now() + between(least, most)
 }
 
 fn load(store: Arc<dyn Store>) -> BoxFuture<'static, Result<Snapshot, StoreError>> {

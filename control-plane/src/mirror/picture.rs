@@ -26,6 +26,21 @@ struct Known {
     value: Bytes,
 }
 
+impl Known {
+    fn is(&self, entry: &Entry) -> bool {
+        self.modified == entry.modified && self.value == entry.value
+    }
+}
+
+/// What a comparison with a snapshot has found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Differences {
+    /// Keys. Not 0: the watch has lost something, or the store is not the one that it was.
+    pub(super) count: usize,
+    /// The store was restored, and has come past the revision that is known here since.
+    pub(super) is_of_another_past: bool,
+}
+
 /// Everything under the mirrored prefix.
 #[derive(Debug, Default)]
 pub(super) struct Picture {
@@ -101,19 +116,31 @@ impl Picture {
         differences
     }
 
-    /// How many keys of a snapshot are not as they should be here, where everything up to its revision has been
-    /// applied. Not 0: the watch has lost something.
-    pub(super) fn lost_since(&self, snapshot: &Snapshot) -> usize {
-        let missing = snapshot.entries.iter().filter(|entry| self.lacks(entry)).count();
-        missing + self.stale(snapshot).len()
+    /// What of a snapshot is not as it should be here, where everything up to its revision has been applied.
+    pub(super) fn compare(&self, snapshot: &Snapshot) -> Differences {
+        let missing = snapshot.entries.iter().filter(|entry| self.lacks(entry, snapshot.revision));
+        Differences {
+            count: missing.count() + self.stale(snapshot).len(),
+            is_of_another_past: snapshot
+                .entries
+                .iter()
+                .any(|entry| self.contradicts(entry, snapshot.revision)),
+        }
     }
 
     /// Whether an entry of a snapshot should be known here and is not.
-    fn lacks(&self, entry: &Entry) -> bool {
+    fn lacks(&self, entry: &Entry, revision: Revision) -> bool {
         match self.known.get(&entry.key) {
-            Some(known) => known.modified < entry.modified,
+            Some(known) => known.modified <= revision && !known.is(entry),
             None => !self.deleted.contains(&entry.key),
         }
+    }
+
+    /// Whether an entry of a snapshot can't come after what is known here: within one history a key does not go back, and
+    /// a revision is one commit.
+    fn contradicts(&self, entry: &Entry, revision: Revision) -> bool {
+        self.lacks(entry, revision)
+            && self.known.get(&entry.key).is_some_and(|known| known.modified >= entry.modified)
     }
 
     /// Keys that a snapshot should still have if they were not deleted unseen.
@@ -127,11 +154,12 @@ impl Picture {
 
     /// Takes over what a snapshot knows better, without undoing what is newer than it.
     pub(super) fn repair(&mut self, snapshot: Snapshot) {
+        let revision = snapshot.revision;
         for key in self.stale(&snapshot) {
             self.delete(&key);
         }
         for entry in snapshot.entries {
-            if self.lacks(&entry) {
+            if self.lacks(&entry, revision) {
                 self.put(entry);
             }
         }

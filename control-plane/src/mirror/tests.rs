@@ -161,6 +161,26 @@ async fn a_change_that_the_watch_lost_is_found_by_comparing() {
     assert_eq!(harness.metrics.lost_changes.get(), 2);
 }
 
+/// The revision and the cluster say nothing, and only one key of many tells.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_restored_and_has_come_past_what_was_known_is_noticed_soon_after_the_watch_broke() {
+    let harness = Harness::start(Scripted::new()).await;
+    harness.write(vec![fleet("default", ""), head("default", 1)]).await;
+    let backup = harness.store.revision();
+    harness.write(vec![head("default", 2)]).await;
+    harness.write(vec![fleet("later", "")]).await;
+    let (before, began) = (harness.mirror.state(), Instant::now());
+    harness.store.go_back_unseen(backup, vec![fleet("later", "")]);
+    harness
+        .until(|state| state.fleet("default").unwrap().head.as_ref().unwrap().statement.generation == 1)
+        .await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!((harness.metrics.restored.get(), harness.metrics.lost_changes.get()), (1, 0));
+    assert_eq!(harness.mirror.state().epoch, before.epoch);
+    harness.write(vec![head("default", 7)]).await;
+    assert_eq!(harness.generation("default"), Some(7));
+}
+
 #[tokio::test(start_paused = true)]
 async fn comparing_a_healthy_mirror_finds_nothing() {
     let harness = Harness::start(Scripted::new()).await;

@@ -181,6 +181,23 @@ impl Scripted {
         inner.history = History::new(revision, Limits::default());
     }
 
+    /// Restores the state after an older revision and writes until the store has come past where it was, before anybody
+    /// asks: watches are only lost, and the epoch stays.
+    pub fn go_back_unseen(&self, to: Revision, writes: Vec<Write>) {
+        let mut inner = self.inner();
+        let was = inner.revision;
+        let values =
+            inner.past.range(..=to).next_back().map(|(_, values)| values.clone()).unwrap_or_default();
+        inner.history.end_watches(&WatchEnd::Lost("the connection was lost".to_owned()));
+        inner.past.retain(|kept, _| *kept <= to);
+        inner.values = values;
+        inner.revision = to;
+        inner.history = History::new(to, Limits::default());
+        while inner.revision <= was {
+            inner.write(writes.clone(), false);
+        }
+    }
+
     /// The ephemeral values go away, as when the processes that wrote them are dead.
     pub fn expire_ephemeral(&self) {
         let mut inner = self.inner();

@@ -11,6 +11,8 @@ mod matrix;
 #[cfg(test)]
 mod plane;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
 mod restored;
 #[cfg(test)]
 mod tls;

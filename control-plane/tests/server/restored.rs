@@ -250,6 +250,22 @@ async fn keys_are_revoked_again_after_a_restore() {
     };
     assert_eq!(tokio::time::timeout(LONG, diverged).await.unwrap().seen_generation, 3);
     assert_eq!(code(put(put_keys(1, 2, &["kept"])).await), "fleet_diverged");
+    // Only the gateway still knows what was revoked and made since.
+    let held_keys = v1::HeldKeys { generation: 3, ids: vec!["more".to_owned(), "kept".to_owned()] };
+    let beat = v1::GatewayHeartbeat { held_keys: Some(held_keys), ..v1::GatewayHeartbeat::default() };
+    gateway.says.send(v1::GatewayMessage { message: Some(Said::Heartbeat(beat)) }).await.unwrap();
+    let changes = async {
+        loop {
+            if let Some(changes) = fleet().await.key_set_divergence.and_then(|divergence| divergence.keys) {
+                break changes;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let changes = tokio::time::timeout(LONG, changes).await.unwrap();
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    let wanted = v1::KeyChanges { returning: ids(&["lost"]), missing: ids(&["more"]), is_cut: false };
+    assert_eq!(changes, wanted);
     assert!(plane.get("/readyz").await.1.contains("kt fleet recover default"));
 
     // `kt fleet recover` lifts what the store has; then keys are revoked as ever.

@@ -20,10 +20,10 @@ use super::{
     apply::{MAX_PACK, Memory, Rejection},
     client::{Client, ended},
     lkg::{Lkg, RejectedEntry},
-    session::{Ended, Known, Session, Step, random},
+    session::{Ended, Known, Session, Step},
     status::{ControlStatus, InForce},
 };
-use crate::{health, identity::keys::KeySet, settings::ControlSettings, shared::Shared};
+use crate::{health, identity::keys::KeySet, settings::ControlSettings, shared::Shared, waits};
 
 /// Messages that the server has not taken yet; one more, and it is taken for dead.
 const OUTGOING: usize = 16;
@@ -34,6 +34,8 @@ const OVERLAP_US: i64 = 5_000_000;
 /// What a heartbeat says of a degraded gateway.
 const MAX_DEGRADED: usize = 16;
 const MAX_DEGRADED_CHARS: usize = 300;
+/// A larger key set is not told key by key.
+const MAX_HELD_KEYS: usize = 20_000;
 
 /// Where offers go, and where their answers come from.
 pub(crate) struct Ends {
@@ -64,6 +66,10 @@ pub(crate) struct Link {
     connection: u64,
     /// Uses of keys up to here were reported; microseconds since 1970 UTC.
     reported: i64,
+    /// The generation of the key set that the server does not know, as far as it was not told of its keys.
+    unknown_keys: Option<u64>,
+    /// The one whose keys were told on this connection.
+    told_keys: Option<u64>,
     noted: Option<Instant>,
 }
 
@@ -96,6 +102,8 @@ impl Link {
             rejected,
             connection: 0,
             reported: 0,
+            unknown_keys: None,
+            told_keys: None,
             noted: None,
         }
     }
@@ -107,7 +115,7 @@ impl Link {
                 "Control plane is spoken to in clear text: whoever is in between can read the token."
             );
         }
-        let mut session = Session::new(Instant::now(), random());
+        let mut session = Session::new(Instant::now(), waits::random());
         loop {
             match session.step(Instant::now()) {
                 Step::Connect => {}
@@ -128,6 +136,7 @@ impl Link {
                 }
             }
             self.connection += 1;
+            (self.unknown_keys, self.told_keys) = (None, None);
             let end = match self.connection(&mut session).await {
                 Ok(end) => end,
                 Err(Gone) => return,
@@ -311,10 +320,15 @@ impl Link {
     }
 
     /// Whether the server has the same documents under the same generations.
-    fn compare(&self, beat: &v1::ServerHeartbeat) {
+    fn compare(&mut self, beat: &v1::ServerHeartbeat) {
         let held = |document| self.status.in_force(document).load().as_deref().map(|in_force| in_force.held);
         let documents = [v1::Document::Assignment, v1::Document::KeySet];
-        let conflicts = Session::conflicts(beat, held(documents[0]), held(documents[1]));
+        let keys = held(documents[1]);
+        let conflicts = Session::conflicts(beat, held(documents[0]), keys);
+        let is_unknown =
+            |keys: &Held| beat.key_set_generation < keys.generation || conflicts[1] == Some(keys.generation);
+        let unknown = keys.filter(is_unknown).map(|keys| keys.generation);
+        self.unknown_keys = unknown.filter(|generation| self.told_keys != Some(*generation));
         for (document, generation) in documents.into_iter().zip(conflicts) {
             if self.status.set_conflict(document, generation) {
                 let name = super::name(document);
@@ -405,6 +419,11 @@ impl Link {
         self.reported = Timestamp::now().as_microsecond();
         let keys = self.keys.load();
         let used = keys.iter().flat_map(|keys| keys.used_since(since));
+        let held_keys = self.unknown_keys.take().and_then(|generation| {
+            self.told_keys = Some(generation);
+            let keys = keys.as_deref().filter(|keys| keys.len() <= MAX_HELD_KEYS)?;
+            Some(v1::HeldKeys { generation, ids: keys.ids().map(str::to_owned).collect() })
+        });
         let short = |reason: String| reason.chars().take(MAX_DEGRADED_CHARS).collect();
         v1::GatewayHeartbeat {
             assignment: self.status.assignment.load().as_deref().map(InForce::message),
@@ -413,6 +432,7 @@ impl Link {
                 .map(|(id, last)| v1::KeyUse { key_id: id.to_owned(), last_used_us: last })
                 .collect(),
             degraded: health::reasons(&self.shared).into_iter().take(MAX_DEGRADED).map(short).collect(),
+            held_keys,
         }
     }
 }

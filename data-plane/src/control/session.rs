@@ -14,19 +14,8 @@ use kt_proto::{refusal::Code, v1};
 use tokio::time::Instant;
 
 use super::Held;
+use crate::waits::{GREETING_LIMIT, LONGEST_SILENCE, Random, Rhythm, Waits};
 
-/// The bound of the first wait.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The bound of the longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// A refusal that only a person can lift is asked about after this long to twice as long.
-const SLOW_WAIT: Duration = Duration::from_secs(15);
-/// From a connection being opened to the answer to `Hello`.
-const GREETING_LIMIT: Duration = Duration::from_secs(9);
-/// Silence after which the other side is taken for dead: noticed within 10 s, whatever the server says.
-const LONGEST_SILENCE: Duration = Duration::from_secs(9);
-/// No heartbeat is asked for more often.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the server may speak of a document that it does not send.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// When asking again has not helped, it is done ever more seldom.
@@ -128,8 +117,7 @@ enum State {
 #[derive(Debug)]
 struct Live {
     heard: Instant,
-    silence: Duration,
-    interval: Duration,
+    rhythm: Rhythm,
     beat: Instant,
     /// Since when the server speaks of a document that it has not sent.
     behind: Option<Instant>,
@@ -137,15 +125,10 @@ struct Live {
     leave: Option<Instant>,
 }
 
-/// A number of 0 to a bound, both included.
-pub(crate) type Random = Box<dyn FnMut(u64) -> u64 + Send>;
-
 /// The connection to a control plane.
 pub(crate) struct Session {
     state: State,
-    random: Random,
-    /// Connections since the last sign of health.
-    failures: u32,
+    waits: Waits,
     known: Known,
     patience: Duration,
     said: Option<Ended>,
@@ -162,8 +145,7 @@ impl Session {
     pub(crate) fn new(now: Instant, random: Random) -> Self {
         Self {
             state: State::Waiting { until: now },
-            random,
-            failures: 0,
+            waits: Waits::new(random),
             known: Known::default(),
             patience: FIRST_PATIENCE,
             said: None,
@@ -190,7 +172,7 @@ impl Session {
                     return Step::Leave;
                 }
                 if now >= live.beat {
-                    live.beat = now + live.interval;
+                    live.beat = now + live.rhythm.interval;
                     return Step::Beat;
                 }
                 Step::Wait(live.next(self.patience))
@@ -239,12 +221,12 @@ impl Session {
                     self.patience = FIRST_PATIENCE;
                 }
                 // Only this proves that the other side works: a welcome comes before anything could go wrong.
-                self.failures = 0;
+                self.waits.reset();
                 self.said = None;
             }
             Message::Drain(drain) => {
-                let within = u64::from(drain.within_ms);
-                live.leave = Some(now + Duration::from_millis((self.random)(within)));
+                let within = Duration::from_millis(u64::from(drain.within_ms));
+                live.leave = Some(now + self.waits.draw(within));
             }
             Message::Assign(_) | Message::AssignKeys(_) | Message::Welcome(_) | Message::Refused(_) => {}
         }
@@ -296,12 +278,8 @@ impl Session {
         };
         let wait = match why {
             _ if is_drawn => Duration::ZERO,
-            _ if why.needs_a_person() => SLOW_WAIT + self.draw(SLOW_WAIT),
-            _ => {
-                let bound = FIRST_WAIT.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
-                self.failures = self.failures.saturating_add(1);
-                self.draw(bound)
-            }
+            _ if why.needs_a_person() => self.waits.slow(),
+            _ => self.waits.next(),
         };
         if matches!(why, Ended::Behind) {
             self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
@@ -313,26 +291,13 @@ impl Session {
         }
         is_new
     }
-
-    /// A wait of zero to a bound.
-    fn draw(&mut self, bound: Duration) -> Duration {
-        Duration::from_millis((self.random)(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)))
-    }
 }
 
 impl Live {
     fn new(now: Instant, welcome: &v1::Welcome) -> Self {
-        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
-        let interval = match welcome.heartbeat_interval_ms {
-            0 => LONGEST_SILENCE / 3,
-            ms => millis(ms).clamp(SHORTEST_INTERVAL, LONGEST_SILENCE),
-        };
-        let silence = match welcome.silence_limit_ms {
-            0 => LONGEST_SILENCE,
-            // Less than two intervals would end connections that are well.
-            ms => millis(ms).max(interval * 2).min(LONGEST_SILENCE),
-        };
-        Self { heard: now, silence, interval, beat: now + interval, behind: None, leave: None }
+        let (interval, silence) = (welcome.heartbeat_interval_ms, welcome.silence_limit_ms);
+        let rhythm = Rhythm::new(interval, silence, LONGEST_SILENCE);
+        Self { heard: now, rhythm, beat: now + rhythm.interval, behind: None, leave: None }
     }
 
     /// Why it ends now, when it does.
@@ -340,7 +305,7 @@ impl Live {
         if self.leave.is_some_and(|leave| now >= leave) {
             return Some(Ended::Drained);
         }
-        if now >= self.heard + self.silence {
+        if now >= self.heard + self.rhythm.silence {
             return Some(Ended::Silent);
         }
         self.behind.is_some_and(|since| now >= since + patience).then_some(Ended::Behind)
@@ -348,23 +313,12 @@ impl Live {
 
     /// When something is to be done next.
     fn next(&self, patience: Duration) -> Instant {
-        let silent = self.heard + self.silence;
+        let silent = self.heard + self.rhythm.silence;
         [self.leave, self.behind.map(|since| since + patience)]
             .into_iter()
             .flatten()
             .fold(self.beat.min(silent), Instant::min)
     }
-}
-
-/// Numbers from the operating system.
-pub(crate) fn random() -> Random {
-    Box::new(|bound| {
-        let number = getrandom::u64().unwrap_or(bound / 2);
-        match bound.checked_add(1) {
-            Some(count) => number % count,
-            None => number,
-        }
-    })
 }
 
 #[cfg(test)]

@@ -281,6 +281,14 @@ impl KeySet {
         if errors.is_empty() { Ok(Self { by_hash }) } else { Err(errors) }
     }
 
+    /// The ids of its keys, in no order.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.by_hash.values().filter_map(|key| {
+            let Proof::GatewayKey { key_id } = &key.caller.proof else { return None };
+            Some(&**key_id)
+        })
+    }
+
     /// Keys and when they were last used, of those that were used after `since` (both microseconds since 1970 UTC).
     pub(crate) fn used_since(&self, since: i64) -> impl Iterator<Item = (&str, i64)> {
         self.by_hash.values().filter_map(move |key| {

@@ -42,8 +42,8 @@ use super::{
 };
 use crate::{
     audit::{AuditHandle, Delivery, fs::Fs},
-    control,
     settings::ControlSettings,
+    waits,
 };
 
 /// Messages that the server has not taken yet; one more, and it is taken for dead.
@@ -132,7 +132,7 @@ impl<F: Fs> Link<F> {
     /// breaks.
     pub(crate) async fn run(mut self) {
         self.prepare().await;
-        let mut session = Session::new(Instant::now(), control::session::random());
+        let mut session = Session::new(Instant::now(), waits::random());
         loop {
             if self.is_finishing && session.is_idle() {
                 self.status.set_complete(true);
@@ -178,6 +178,9 @@ impl<F: Fs> Link<F> {
         if is_not_kept {
             self.delivery.is_not_kept.store(true, Release);
             self.status.set_not_kept(true);
+        }
+        if matches!(end, Ended::Unsupported) {
+            self.status.set_unsupported(true);
         }
         if !matches!(end, Ended::Drained | Ended::Finished) {
             self.status.fault.store(Some(Arc::new(why.clone())));

@@ -28,20 +28,8 @@ use tokio::time::Instant;
 pub(crate) use self::ended::Ended;
 use self::live::{Leave, Live};
 use super::spool::Limits;
-use crate::control::session::Random;
+use crate::waits::{GREETING_LIMIT, Random, Waits};
 
-/// The bound of the first wait.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// The bound of the longest wait.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// What only a person can change is tried again after this long to twice as long.
-const SLOW_WAIT: Duration = Duration::from_secs(15);
-/// From a connection being opened to the answer to the hello.
-const GREETING_LIMIT: Duration = Duration::from_secs(9);
-/// Silence after which the other side is taken for dead, whatever it says.
-const LONGEST_SILENCE: Duration = Duration::from_secs(9);
-/// No ping is asked for more often.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a batch may be without an answer although the other side lives.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 /// How long records wait for others to share a batch with.
@@ -107,9 +95,7 @@ enum State {
 /// The connection that records go by.
 pub(crate) struct Session {
     state: State,
-    random: Random,
-    /// Connections since the last sign of health.
-    failures: u32,
+    waits: Waits,
     /// There may be something to send.
     has_more: bool,
     /// The gateway stops: nothing new is written.
@@ -128,8 +114,7 @@ impl Session {
     pub(crate) fn new(now: Instant, random: Random) -> Self {
         Self {
             state: State::Waiting { until: now },
-            random,
-            failures: 0,
+            waits: Waits::new(random),
             has_more: true,
             is_finishing: false,
             said: None,
@@ -161,7 +146,7 @@ impl Session {
                     return Step::Fill(live.limits);
                 }
                 if now >= live.ping {
-                    live.ping = now + live.interval;
+                    live.ping = now + live.rhythm.interval;
                     return Step::Ping;
                 }
                 Step::Wait(live.next(now, self.has_more))
@@ -223,7 +208,7 @@ impl Session {
         live.is_filling = false;
         live.outstanding.push_back((live.next_number, now, sent));
         live.next_number += 1;
-        live.ping = now + live.interval;
+        live.ping = now + live.rhythm.interval;
         live.small = if is_full { now } else { now + LINGER };
     }
 
@@ -258,7 +243,7 @@ impl Session {
         match message {
             Message::Ack(ack) => {
                 let acked = live.acked(ack)?;
-                self.failures = 0;
+                self.waits.reset();
                 self.said = None;
                 return Ok(Told::Acked(acked));
             }
@@ -267,9 +252,8 @@ impl Session {
                 live.paused = Some(now + wait);
             }
             Message::Drain(drain) => {
-                let within = u64::from(drain.within_ms);
-                let at = now + Duration::from_millis((self.random)(within));
-                live.leave = Some(Leave { at, latest: now + Duration::from_millis(within) });
+                let within = Duration::from_millis(u64::from(drain.within_ms));
+                live.leave = Some(Leave { at: now + self.waits.draw(within), latest: now + within });
             }
             Message::Welcome(_) => return Err(Ended::Nonsense("it welcomes twice")),
             Message::Ping(_) | Message::SubjectsAck(_) | Message::Notice(_) | Message::Erase(_) => {}
@@ -293,12 +277,8 @@ impl Session {
             Ended::Finished => Duration::ZERO,
             // The moment was drawn for this gateway already.
             _ if is_drawn => Duration::ZERO,
-            _ if why.needs_a_person() => SLOW_WAIT + self.draw(SLOW_WAIT),
-            _ => {
-                let bound = FIRST_WAIT.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
-                self.failures = self.failures.saturating_add(1);
-                self.draw(bound)
-            }
+            _ if why.needs_a_person() => self.waits.slow(),
+            _ => self.waits.next(),
         };
         self.state = State::Waiting { until: now + asked + wait };
         let is_in_order = matches!(why, Ended::Finished | Ended::Drained) || is_drawn;
@@ -307,11 +287,6 @@ impl Session {
             self.said = Some(why.clone());
         }
         is_new
-    }
-
-    /// A wait of zero to a bound.
-    fn draw(&mut self, bound: Duration) -> Duration {
-        Duration::from_millis((self.random)(u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)))
     }
 }
 

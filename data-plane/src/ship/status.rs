@@ -30,6 +30,8 @@ pub(crate) struct ShipStatus {
     is_connected: AtomicBool,
     /// The control plane has said that it keeps no records.
     is_not_kept: AtomicBool,
+    /// The control plane has no service for records.
+    is_unsupported: AtomicBool,
     /// Connections that were opened.
     pub(crate) connections: AtomicU64,
     /// Records that went out, those sent again included.
@@ -68,6 +70,10 @@ impl ShipStatus {
 
     pub(crate) fn set_not_kept(&self, is_not_kept: bool) {
         self.is_not_kept.store(is_not_kept, Relaxed);
+    }
+
+    pub(crate) fn set_unsupported(&self, is_unsupported: bool) {
+        self.is_unsupported.store(is_unsupported, Relaxed);
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -134,12 +140,14 @@ impl ShipStatus {
     /// Why the gateway serves with less than it should, as far as the delivery is concerned.
     pub(crate) fn reasons(&self, written: u64) -> Vec<String> {
         let mut reasons = Vec::new();
+        let fault = self.fault.load();
+        let why = fault.as_deref().map(|fault| format!(": the control plane {fault}")).unwrap_or_default();
         if self.is_late() {
             let (records, age) = (self.undelivered(written), self.oldest_age().as_secs());
-            let fault = self.fault.load();
-            let why =
-                fault.as_deref().map(|fault| format!(": the control plane {fault}")).unwrap_or_default();
             reasons.push(format!("audit delivery: {records} records wait, the oldest for {age} s{why}"));
+        } else if self.is_unsupported.load(Relaxed) {
+            // It does not get better by itself, so nothing is won by waiting until records are late.
+            reasons.push(format!("audit delivery: records stay in the audit directory{why}"));
         }
         if let Some(alarm) = &*self.alarm.load() {
             reasons.push(format!("audit delivery: {alarm}"));

@@ -45,9 +45,13 @@ impl Fleet {
     }
 
     async fn trusting(trust: Trust) -> Self {
+        Self { trust, ..Self::of(FakeControlPlane::start().await.unwrap()) }
+    }
+
+    pub(crate) fn of(plane: FakeControlPlane) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
-        Self { plane: FakeControlPlane::start().await.unwrap(), dir, trust }
+        Self { plane, dir, trust: Trust::default() }
     }
 
     pub(crate) fn settings(&self) -> ControlSettings {
@@ -62,7 +66,7 @@ impl Fleet {
         plan(self.settings())
     }
 
-    async fn gateway(&self) -> World {
+    pub(crate) async fn gateway(&self) -> World {
         self.plan().start().await
     }
 
@@ -93,11 +97,11 @@ fn version(generation: u64) -> String {
 }
 
 /// The pack of a generation: its version says which.
-fn pack(generation: u32) -> Pack {
+pub(crate) fn pack(generation: u32) -> Pack {
     Pack::llama().version(generation)
 }
 
-fn source(pack: &Pack) -> String {
+pub(crate) fn source(pack: &Pack) -> String {
     from_file(&pack.yaml())
 }
 
@@ -111,7 +115,7 @@ fn trust(signers: &[&Signer], threshold: usize) -> Trust {
     Trust { keys: signers.iter().map(|signer| signer.public()).collect(), threshold }
 }
 
-fn codes(rejected: &v1::Rejected) -> Vec<&str> {
+pub(crate) fn codes(rejected: &v1::Rejected) -> Vec<&str> {
     rejected.reasons.iter().map(|reason| reason.code.as_str()).collect()
 }
 
@@ -568,6 +572,18 @@ async fn a_revoked_key_is_refused_at_once_and_the_use_of_keys_is_reported() {
     fleet.plane.applied(Document::KeySet, 2).await;
     assert_eq!((ask(one).await, ask(two).await), ("401 invalid_api_key".to_owned(), "200".to_owned()));
     assert!(world.metrics().await.contains("keeptrusts_gateway_keys 1"));
+
+    // The server speaks of no key set, as one whose store went back: it is told, once, which keys are held.
+    let held = |message: &Message| match message {
+        Message::Heartbeat(beat) => beat.held_keys.clone().filter(|held| held.generation == 2),
+        _ => None,
+    };
+    let (told, skip) = fleet.plane.until(0, held).await;
+    assert_eq!(told.ids, ["two"]);
+    let is_beat = |message: &Message| matches!(message, Message::Heartbeat(_)).then_some(());
+    let (_, skip) = fleet.plane.until(skip, is_beat).await;
+    fleet.plane.until(skip, is_beat).await;
+    assert_eq!(fleet.plane.messages().iter().filter_map(held).count(), 1);
 
     // All that is wrong with a set is named, and the old one stays.
     let mut bad = key_set(3, &[("two", two), ("two", one), ("bad id", "kt_gk_x")]);

@@ -100,6 +100,29 @@ async fn what_the_control_plane_finds_wrong_degrades_the_gateway() {
 }
 
 #[tokio::test]
+async fn a_control_plane_that_is_too_old_for_records_is_named_and_told_what_to_do_about() {
+    let fleet = Fleet::of(FakeControlPlane::start_without_ingest().await.unwrap());
+    let world = plan(fleet.settings()).start().await;
+    fleet.publish(1, &audited(), &[]).await;
+    assert_eq!(world.chat(LLAMA, "say: hello").await.status, 200);
+    let ready = world.until_ready(|status, value| status == 200 && value["status"] == "degraded").await;
+    assert_eq!(
+        ready["degraded"][0],
+        "audit delivery: records stay in the audit directory: the control plane has no service for audit records, \
+         it is older than this gateway: update it, or turn delivery off with `--audit-delivery false`"
+    );
+    assert!(world.metrics().await.contains("keeptrusts_gateway_degraded{reason=\"audit_delivery\"} 1"));
+    assert_eq!(world.chat(LLAMA, "say: hello").await.status, 200, "it serves all the same");
+    let (_, dir, drained) = world.stop().await;
+    assert!(!drained.delivered, "{drained:?}");
+    assert_eq!(crate::records::read(&dir.path().join("audit")).iter().filter(is_closed).count(), 2);
+}
+
+fn is_closed(body: &&Body) -> bool {
+    matches!(body, Body::Closed(_))
+}
+
+#[tokio::test]
 async fn a_gateway_that_is_told_not_to_deliver_keeps_its_records() {
     let fleet = Fleet::new().await;
     let control = fleet.settings();

@@ -21,6 +21,8 @@ mod life;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
+mod panics;
+#[cfg(test)]
 mod records;
 #[cfg(test)]
 mod reload;

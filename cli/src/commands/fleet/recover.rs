@@ -1,6 +1,8 @@
 //! `kt fleet recover`: after a restore, one generation above every one that a gateway has shown, of what has diverged:
 //! the assignment, the key set, or both.
 
+use std::collections::BTreeMap;
+
 use kt_proto::v1;
 use uuid::Uuid;
 
@@ -8,11 +10,11 @@ use crate::{
     commands::{
         assign::{self, Assigned, Choice, Plan},
         gateway_key, rollout,
-        rollout::{ChangeArgs, Outcome},
+        rollout::{ChangeArgs, Outcome, RecoveredKeys, ReturningKey},
         signing::Signing,
     },
     exit::{CliError, Exit},
-    output::{Format, note, print},
+    output::{Format, note, print, sanitize::clean},
     server::{self, Session},
 };
 
@@ -39,7 +41,8 @@ pub(crate) struct Args {
 #[derive(serde::Serialize)]
 struct Keys<'a> {
     fleet: &'a str,
-    key_set_generation: u64,
+    #[serde(flatten)]
+    keys: &'a RecoveredKeys,
 }
 
 /// Recovers.
@@ -69,20 +72,20 @@ pub(super) fn run(format: Format, args: &Args) -> Result<Exit, CliError> {
         };
         let of_packs = match assigned {
             Some(assigned) => {
-                let outcome = Outcome::new("recovered", &args.fleet, assigned).with_keys(keys);
+                let outcome = Outcome::new("recovered", &args.fleet, assigned).with_keys(keys.clone());
                 rollout::finish(&session, format, outcome, &args.change.wait).await?
             }
             None => Exit::Success,
         };
-        let Some(generation) = keys else { return Ok(of_packs) };
+        let Some(keys) = keys else { return Ok(of_packs) };
+        let generation = keys.key_set_generation;
         if fleet.divergence.is_none() {
-            let done = Keys { fleet: &args.fleet, key_set_generation: generation };
+            let done = Keys { fleet: &args.fleet, keys: &keys };
             print(format, &done, |out| {
                 writeln!(out, "recovered the key set of `{}` as generation {generation}", args.fleet)
             })?;
         }
-        note("keys that were made or revoked since the copy of the store are as they were then");
-        note(&format!("  help: look at `kt gateway-key list --fleet {}`, and revoke again", args.fleet));
+        tell(&args.fleet, &keys);
         let of_keys = rollout::finish_keys(&session, &args.fleet, generation, &args.change.wait).await?;
         Ok(if of_packs == Exit::Success { of_keys } else { of_packs })
     })
@@ -128,14 +131,15 @@ async fn keys(
     args: &Args,
     signing: &Signing,
     divergence: &v1::Divergence,
-) -> Result<u64, CliError> {
+) -> Result<RecoveredKeys, CliError> {
     let change = gateway_key::fleet::Change {
         fleet: &args.fleet,
         reason: &args.change.message,
         signing,
         above: Some(divergence.seen_generation),
     };
-    gateway_key::fleet::put(session, &change, |set| {
+    let mut users = BTreeMap::new();
+    let key_set_generation = gateway_key::fleet::put(session, &change, |set| {
         if set.is_empty() && !args.without_keys {
             return Err(CliError::usage(format!(
                 "the store has no gateway key of `{}`, and gateways have some",
@@ -143,9 +147,49 @@ async fn keys(
             ))
             .with_help("`--without-keys` ends them all; make new ones then: `kt gateway-key create`"));
         }
+        users = set.iter().map(|key| (key.id.clone(), key.user.clone())).collect();
         Ok(())
     })
-    .await
+    .await?;
+    let changes = divergence.keys.as_ref();
+    let returning = changes.map(|changes| {
+        // One that was revoked since the gateway said so does not come back.
+        let back = changes.returning.iter().filter_map(|id| users.get_key_value(id));
+        back.map(|(id, user)| ReturningKey { id: id.clone(), user: user.clone() }).collect()
+    });
+    Ok(RecoveredKeys {
+        key_set_generation,
+        returning_keys: returning,
+        missing_keys: changes.map(|changes| changes.missing.clone()),
+        is_cut: changes.is_some_and(|changes| changes.is_cut),
+    })
+}
+
+/// Says which keys are not as they were before the store went back.
+fn tell(fleet: &str, keys: &RecoveredKeys) {
+    let (Some(returning), Some(missing)) = (&keys.returning_keys, &keys.missing_keys) else {
+        note("keys that were made or revoked since the copy of the store are as they were then");
+        note(&format!("  help: look at `kt gateway-key list --fleet {fleet}`, and revoke again"));
+        return;
+    };
+    let more = if keys.is_cut { ", and more" } else { "" };
+    if returning.is_empty() && missing.is_empty() {
+        note("no key was made or revoked since the copy of the store");
+    }
+    if !returning.is_empty() {
+        let named = returning.iter().map(|key| match key.user.as_deref() {
+            Some(user) => format!("`{}` ({})", clean(&key.id), clean(user)),
+            None => format!("`{}`", clean(&key.id)),
+        });
+        let named: Vec<String> = named.collect();
+        note(&format!("keys that were revoked and count again: {}{more}", named.join(", ")));
+        note(&format!("  help: revoke each again: `kt gateway-key revoke ID --fleet {fleet}`"));
+    }
+    if !missing.is_empty() {
+        let named: Vec<String> = missing.iter().map(|id| format!("`{}`", clean(id))).collect();
+        note(&format!("keys that were made since and are gone: {}{more}", named.join(", ")));
+        note(&format!("  help: make new ones: `kt gateway-key create --fleet {fleet}`"));
+    }
 }
 
 fn not_diverged(fleet: &str) -> CliError {

@@ -21,6 +21,7 @@ pub(crate) struct IngestMetrics {
     pub(super) records: Counter,
     pub(super) duplicates: Counter,
     pub(super) failures: Counter,
+    pub(super) slow_downs: Counter,
     troubles: Family<TroubleLabels, Counter>,
 }
 
@@ -31,6 +32,11 @@ impl IngestMetrics {
         registry.register("audit_records", "Records that were stored", self.records.clone());
         registry.register("audit_duplicates", "Records that had been there", self.duplicates.clone());
         registry.register("audit_store_failures", "Batches that could not be stored", self.failures.clone());
+        registry.register(
+            "audit_slow_downs",
+            "Times that a gateway was asked to pause because the store is slow",
+            self.slow_downs.clone(),
+        );
         registry.register("audit_troubles", "What was noted about records, by kind", self.troubles.clone());
     }
 

@@ -43,6 +43,11 @@ pub struct IngestSettings {
     pub silence: Duration,
     /// Streams at the same time.
     pub streams: usize,
+    /// A batch that waits longer for the store tells that its queue is long: the gateway is asked to pause for as long.
+    pub slow_store: Duration,
+    /// How often a stream asks the store whom its gateway is to erase, a fifth more or less. Whoever asks this replica to
+    /// erase somebody is heard at once; this is for what other replicas over the same store were asked.
+    pub erasures: Duration,
 }
 
 impl Default for IngestSettings {
@@ -54,6 +59,8 @@ impl Default for IngestSettings {
             heartbeat: Duration::from_secs(5),
             silence: Duration::from_secs(20),
             streams: 10_000,
+            slow_store: Duration::from_secs(1),
+            erasures: Duration::from_mins(1),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One stream of a gateway, from its hello to its end.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kt_audit::{InstanceId, Position, Pseudonym, segment::FORMAT_VERSION};
 use kt_proto::{
@@ -9,7 +9,7 @@ use kt_proto::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, interval_at, timeout},
+    time::{Instant, Interval, interval_at, sleep_until, timeout, timeout_at},
 };
 use tonic::{Status, Streaming};
 use uuid::Uuid;
@@ -21,12 +21,15 @@ use crate::{
         store::{AuditStoreError, Batch, Noted, Origin, SubjectRow, Trouble},
     },
     auth::Gateway,
+    backoff::between,
 };
 
 /// The most keys that one hello names.
 const MAX_KEYS: usize = 64;
 /// The most names that one message brings.
 const MAX_SUBJECTS: usize = 1_000;
+/// The longest pause that a gateway is asked for at a time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long a gateway that is sent away may take.
 const DRAIN_MS: u32 = 5_000;
 
@@ -103,13 +106,24 @@ impl Session {
         if let Err(end) = self.erase(&mut greeted).await {
             return end;
         }
+        let mut look_at = self.next_look();
+        let mut silent_at = Instant::now() + settings.silence;
         loop {
             let done = tokio::select! {
-                received = timeout(settings.silence, incoming.message()) => match received {
+                received = timeout_at(silent_at, incoming.message()) => match received {
                     Err(_) | Ok(Err(_) | Ok(None)) => return End::Gone,
-                    Ok(Ok(Some(message))) => self.take(message, &mut greeted).await,
+                    Ok(Ok(Some(message))) => {
+                        let done = self.alive(&mut heartbeat, self.take(message, &mut greeted)).await;
+                        // What came while the store was busy is still to be read.
+                        silent_at = Instant::now() + settings.silence;
+                        done
+                    }
                 },
-                Ok(()) = erasures.changed() => self.erase(&mut greeted).await,
+                Ok(()) = erasures.changed() => self.alive(&mut heartbeat, self.erase(&mut greeted)).await,
+                () = sleep_until(look_at) => {
+                    look_at = self.next_look();
+                    self.alive(&mut heartbeat, self.erase(&mut greeted)).await
+                }
                 _ = heartbeat.tick() => self.send(Out::Ping(v1::ShipPing {})).await,
                 () = self.shared.draining.cancelled(), if !is_sent_away => {
                     is_sent_away = true;
@@ -121,6 +135,28 @@ impl Session {
                 return end;
             }
         }
+    }
+
+    /// Waits for something that the store may take long for, and says meanwhile that we live: a gateway takes silence for
+    /// death, and would send everything again.
+    async fn alive(
+        &self,
+        heartbeat: &mut Interval,
+        work: impl Future<Output = Result<(), End>>,
+    ) -> Result<(), End> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = heartbeat.tick() => self.send(Out::Ping(v1::ShipPing {})).await?,
+            }
+        }
+    }
+
+    /// When to ask the store again whom the gateway is to erase.
+    fn next_look(&self) -> Instant {
+        let every = self.shared.settings.erasures;
+        Instant::now() + between(every * 4 / 5, every * 6 / 5)
     }
 
     async fn greet(&self, incoming: &mut Streaming<v1::ShipRequest>) -> Result<Greeted, End> {
@@ -163,7 +199,7 @@ impl Session {
             Some(position(&mark.last))
         });
         let settings = &self.shared.settings;
-        let millis = |duration: std::time::Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let welcome = v1::ShipWelcome {
             replica: self.shared.replica.to_string(),
             server_time_us: now,
@@ -199,7 +235,7 @@ impl Session {
                 self.erase(greeted).await
             }
             Some(In::Hello(_)) => Err(refused("a second hello in one stream").into()),
-            Some(In::Erased(erased)) => self.erased(&erased, greeted.origin.instance).await,
+            Some(In::Erased(erased)) => self.erased(&erased, greeted).await,
             // A ping has said that the gateway lives.
             Some(In::Ping(_)) | None => Ok(()),
         }
@@ -221,12 +257,33 @@ impl Session {
         Ok(())
     }
 
-    async fn erased(&self, erased: &v1::ShipErased, instance: InstanceId) -> Result<(), End> {
+    async fn erased(&self, erased: &v1::ShipErased, greeted: &Greeted) -> Result<(), End> {
         let pseudonym = <[u8; 16]>::try_from(erased.pseudonym.as_slice())
             .map_err(|_| refused("a pseudonym has not 16 bytes"))?;
+        let (instance, pseudonym) = (greeted.origin.instance, Pseudonym::from_bytes(pseudonym));
+        if !greeted.told.contains(&pseudonym) {
+            // Noted, it would count as done for whoever is asked to be erased later.
+            tracing::warn!(
+                instance = %instance,
+                fleet = &*greeted.origin.fleet,
+                "Gateway says that it has erased somebody whom it was not asked to erase; that is not noted."
+            );
+            return Ok(());
+        }
         let now = jiff::Timestamp::now().as_microsecond();
-        let noting = self.shared.audit.store.put_erased(instance, Pseudonym::from_bytes(pseudonym), now);
+        let noting = self.shared.audit.store.put_erased(instance, pseudonym, now);
         noting.await.map_err(|error| self.failed(&error))
+    }
+
+    /// Asks the gateway to pause where its batch has waited long for the store. Fewer batches come then, and larger ones,
+    /// which the store takes in less time. Said before the batch is acknowledged: the answer lets the next one go.
+    async fn slow_down(&self, waited: Duration) -> Result<(), End> {
+        if waited < self.shared.settings.slow_store {
+            return Ok(());
+        }
+        self.shared.metrics.slow_downs.inc();
+        let wait_ms = u32::try_from(waited.min(LONGEST_PAUSE).as_millis()).unwrap_or(u32::MAX);
+        self.send(Out::SlowDown(v1::ShipSlowDown { wait_ms, reason: "store_busy".to_owned() })).await
     }
 
     /// Seals names and keeps them.
@@ -275,7 +332,9 @@ impl Session {
         let (epoch, count) = (checked.epoch, checked.rows.len() as u64);
         let stored =
             Batch { origin: greeted.origin.clone(), epoch, ordinal, rows: checked.rows, stored_us: now };
+        let began = Instant::now();
         let appended = self.shared.audit.store.append(stored).await.map_err(|error| self.failed(&error))?;
+        self.slow_down(began.elapsed()).await?;
         let metrics = &self.shared.metrics;
         metrics.batches.inc();
         metrics.records.inc_by(count.saturating_sub(appended.duplicates));
@@ -349,7 +408,7 @@ impl Session {
         self.shared.metrics.failures.inc();
         tracing::error!(error = error as &dyn std::error::Error, "Audit records can't be stored.");
         End::Refused(Refusal {
-            retry_after: Some(std::time::Duration::from_secs(2)),
+            retry_after: Some(Duration::from_secs(2)),
             ..Refusal::new(Code::StoreUnavailable, "the store of audit records can't be used now")
         })
     }

@@ -32,7 +32,7 @@ fn held(offer: &Offer) -> v1::Held {
 }
 
 fn ahead(offer: &Offer) -> Ahead {
-    Ahead { document: offer.document, generation: offer.generation, digest: offer.digest }
+    Ahead { document: offer.document, generation: offer.generation, digest: offer.digest, keys: None }
 }
 
 impl Stream {

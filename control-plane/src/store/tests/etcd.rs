@@ -4,14 +4,23 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use kt_proto::store::v1::FleetRecord;
+use prost::Message as _;
 use tokio::time::{Instant, timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::contract::{PATIENCE, Place, done, end_of, next_changes, put};
-use crate::store::{
-    Change, Commit, Committed, EPHEMERAL_SECONDS, PROGRESS_SECONDS, Precondition, Revision, Store,
-    StoreError, WatchEnd, WatchEvent, Write,
-    etcd::{EtcdError, EtcdSettings, EtcdStore},
-    testing::EtcdCluster,
+use crate::{
+    metrics::MirrorMetrics,
+    mirror::{Mirror, MirrorOptions},
+    paths::StateKey,
+    state::State,
+    store::{
+        Change, Commit, Committed, EPHEMERAL_SECONDS, PROGRESS_SECONDS, Precondition, Revision, Store,
+        StoreError, WatchEnd, WatchEvent, Write,
+        etcd::{EtcdError, EtcdSettings, EtcdStore},
+        testing::EtcdCluster,
+    },
 };
 
 const PREFIX: &str = "/keeptrusts/v1/t/";
@@ -135,6 +144,65 @@ async fn a_restore_that_only_a_read_meets_ends_the_watches() {
     cluster.restore("backup", false).await.unwrap();
     assert_eq!(store.get(&at.key("a")).await.unwrap(), None);
     assert_ne!(store.epoch(), epoch);
+}
+
+/// Neither the cluster nor a revision tells: while nobody watched, the restored store has grown past what was seen.
+#[tokio::test]
+async fn a_restore_that_has_come_past_what_was_seen_is_found_by_comparing() {
+    let (_, store, mut cluster) = start(1).await;
+    let (tasks, stop, metrics) = (TaskTracker::new(), CancellationToken::new(), MirrorMetrics::default());
+    let as_store = Arc::clone(&store) as Arc<dyn Store>;
+    let mirror = Mirror::start(as_store, MirrorOptions::default(), metrics.clone(), &tasks, stop.clone());
+    assert!(mirror.ready().await);
+    let fleet = async |name: &str, description: &str| {
+        let record = FleetRecord {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            ..FleetRecord::default()
+        };
+        let write = Write::Put(StateKey::Fleet(name).path(), record.encode_to_vec().into());
+        let commit = Commit { writes: vec![write], ..Commit::default() };
+        done(store.commit(commit).await)
+    };
+    fleet("default", "old").await;
+    cluster.save("backup").unwrap();
+    fleet("default", "new").await;
+    let last = fleet("other", "").await;
+    assert!(mirror.wait_for(last).await);
+    let epoch = store.epoch();
+
+    // This thread is the only one that drives the mirror, and it waits here.
+    let restoring = async {
+        cluster.restore("backup", false).await.unwrap();
+        let endpoint = format!("--endpoints={}", cluster.address(0));
+        for n in 0..10 {
+            let key = format!("{}of-a-newer-build", crate::paths::STATE);
+            cluster.etcdctl(&[&endpoint, "put", &key, &n.to_string()]).unwrap();
+        }
+    };
+    let elsewhere = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(restoring);
+    };
+    std::thread::scope(|scope| scope.spawn(elsewhere).join()).unwrap();
+
+    let mut states = mirror.subscribe();
+    let is_old = |state: &Arc<State>| {
+        let default = state.fleet("default").is_some_and(|fleet| fleet.record.description == "old");
+        default && state.fleet("other").is_none()
+    };
+    timeout(PATIENCE, states.wait_for(is_old))
+        .await
+        .expect("long before the next regular comparison")
+        .unwrap();
+    assert!(mirror.state().revision > last);
+    assert_eq!((metrics.restored.get(), metrics.lost_changes.get()), (1, 0));
+    assert_eq!(store.epoch(), epoch, "to the store it looks as ever");
+    // It is mirrored on from there.
+    let next = fleet("default", "newer").await;
+    assert!(mirror.wait_for(next).await);
+    assert_eq!(mirror.state().fleet("default").unwrap().record.description, "newer");
+    stop.cancel();
 }
 
 // === Members that die or freeze ===

@@ -240,11 +240,3 @@ fn what_only_a_person_can_lift_is_asked_about_slowly_and_said_once() {
     assert!(denied.needs_a_person());
     assert!(!Ended::Denied(Code::NotReady, "starting".to_owned()).needs_a_person());
 }
-
-#[test]
-fn random_numbers_stay_within_their_bound() {
-    let mut random = random();
-    for bound in [0, 1, 7, u64::MAX] {
-        assert!((0..100).all(|_| random(bound) <= bound));
-    }
-}

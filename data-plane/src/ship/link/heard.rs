@@ -31,6 +31,7 @@ impl<F: Fs> Link<F> {
             Told::Welcome(resume) => {
                 self.delivery.is_not_kept.store(false, std::sync::atomic::Ordering::Release);
                 self.status.set_not_kept(false);
+                self.status.set_unsupported(false);
                 self.status.set_connected(true);
                 self.status.fault.store(None);
                 self.warn_of_less(&resume);

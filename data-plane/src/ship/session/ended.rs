@@ -13,7 +13,7 @@ pub(crate) enum Ended {
     Unusable(String),
     /// The server refused the stream, with a code of ours.
     Denied(Code, String, Option<Duration>),
-    /// The server takes no audit records.
+    /// The server has no service for audit records.
     Unsupported,
     /// The server ended the stream in order.
     Closed,
@@ -42,7 +42,11 @@ impl Ended {
             Self::Denied(code, message, _) => {
                 format!("refuses the records of this gateway ({code}): {message}")
             }
-            Self::Unsupported => "takes no audit records: it is older than this gateway".to_owned(),
+            Self::Unsupported => {
+                "has no service for audit records, it is older than this gateway: update it, or \
+                                  turn delivery off with `--audit-delivery false`"
+                    .to_owned()
+            }
             Self::Closed => "ended the connection".to_owned(),
             Self::Silent => "has fallen silent".to_owned(),
             Self::Unanswered => "does not acknowledge what was sent".to_owned(),

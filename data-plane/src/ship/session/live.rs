@@ -1,21 +1,20 @@
 //! A connection that is there: what is outstanding, and when something is due.
 
-use std::{collections::VecDeque, time::Duration};
+use std::collections::VecDeque;
 
 use kt_proto::v1;
 use tokio::time::Instant;
 
-use super::{
-    ANSWER_LIMIT, Ended, LONGEST_SILENCE, MAX_BYTES, MAX_RECORDS, MAX_WINDOW, SHORTEST_INTERVAL, Sent,
-    position,
+use super::{ANSWER_LIMIT, Ended, MAX_BYTES, MAX_RECORDS, MAX_WINDOW, Sent, position};
+use crate::{
+    ship::spool::{Limits, MAX_FRAME},
+    waits::{LONGEST_SILENCE, Rhythm},
 };
-use crate::ship::spool::{Limits, MAX_FRAME};
 
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) heard: Instant,
-    pub(super) silence: Duration,
-    pub(super) interval: Duration,
+    pub(super) rhythm: Rhythm,
     /// When to say something for the sake of it.
     pub(super) ping: Instant,
     pub(super) window: usize,
@@ -42,16 +41,9 @@ pub(super) struct Leave {
 
 impl Live {
     pub(super) fn new(now: Instant, welcome: &v1::ShipWelcome) -> Result<Self, Ended> {
-        let millis = |ms: u32| Duration::from_millis(u64::from(ms));
-        let interval = match welcome.heartbeat_interval_ms {
-            0 => LONGEST_SILENCE / 3,
-            ms => millis(ms).clamp(SHORTEST_INTERVAL, LONGEST_SILENCE / 2),
-        };
-        let silence = match welcome.silence_limit_ms {
-            0 => LONGEST_SILENCE,
-            // Less than two intervals would end connections that are well.
-            ms => millis(ms).max(interval * 2).min(LONGEST_SILENCE),
-        };
+        let (interval, silence) = (welcome.heartbeat_interval_ms, welcome.silence_limit_ms);
+        // Two of them fit into the longest silence.
+        let rhythm = Rhythm::new(interval, silence, LONGEST_SILENCE / 2);
         let bytes = usize::try_from(welcome.max_batch_bytes).unwrap_or(usize::MAX);
         if bytes < MAX_FRAME {
             return Err(Ended::Nonsense("it takes no batch that every record fits into"));
@@ -59,9 +51,8 @@ impl Live {
         let window = usize::try_from(welcome.window).unwrap_or(usize::MAX);
         Ok(Self {
             heard: now,
-            silence,
-            interval,
-            ping: now + interval,
+            rhythm,
+            ping: now + rhythm.interval,
             window: window.clamp(1, MAX_WINDOW),
             limits: Limits {
                 bytes: bytes.min(MAX_BYTES),
@@ -103,7 +94,7 @@ impl Live {
         if self.leave.is_some_and(|leave| now >= leave.latest || (now >= leave.at && is_empty)) {
             return Some(Ended::Drained);
         }
-        if now >= self.heard + self.silence {
+        if now >= self.heard + self.rhythm.silence {
             return Some(Ended::Silent);
         }
         if self.outstanding.front().is_some_and(|(_, sent, _)| now >= *sent + ANSWER_LIMIT) {
@@ -125,6 +116,6 @@ impl Live {
         [answer, leave, fill]
             .into_iter()
             .flatten()
-            .fold(self.ping.min(self.heard + self.silence), Instant::min)
+            .fold(self.ping.min(self.heard + self.rhythm.silence), Instant::min)
     }
 }

@@ -1,7 +1,10 @@
 use kt_proto::{refusal::Code, v1::ship_response::Message};
 
 use super::*;
-use crate::ship::spool::MAX_FRAME;
+use crate::{
+    ship::spool::MAX_FRAME,
+    waits::{FIRST_WAIT, SLOW_WAIT},
+};
 
 const EPOCH: Epoch = Epoch([7; 16]);
 
