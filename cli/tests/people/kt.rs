@@ -29,9 +29,14 @@ pub(crate) struct Person {
 impl Person {
     /// Somebody whose shell names server and token.
     pub(crate) fn with_token(double: &Double) -> Self {
-        let mut person = Self::stranger(double);
-        let server = person.server.clone();
-        person.variables = vec![("KEEPTRUSTS_API_URL", server), ("KEEPTRUSTS_API_TOKEN", TOKEN.to_owned())];
+        Self::holding(format!("http://{}", double.addr), TOKEN)
+    }
+
+    /// Somebody whose shell names a server and this token.
+    pub(crate) fn holding(server: String, token: &str) -> Self {
+        let mut person = Self::of(server.clone());
+        person.variables =
+            vec![("KEEPTRUSTS_API_URL", server), ("KEEPTRUSTS_API_TOKEN", token.trim().to_owned())];
         person
     }
 

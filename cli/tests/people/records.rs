@@ -106,6 +106,17 @@ impl Auditor {
     }
 }
 
+/// Logs in an admin, writes the token of a gateway, and returns the token of an auditor.
+fn people(plane: &Plane, person: &Person, gateway: &Path) -> String {
+    let login = ["auth", "login", "--server", &person.server, "--token-stdin"];
+    let first = person.kt_with(&login, plane.bootstrap.as_deref().unwrap());
+    assert_eq!(first.code, 0, "{}", first.err);
+    let admin = person.ok(&["auth", "token", "create", "--name", "jane", "--role", "admin"]);
+    assert_eq!(person.kt_with(&["auth", "login", "--token-stdin"], &admin).code, 0);
+    std::fs::write(gateway, person.ok(&["gateway", "token", "create", "--fleet", "default"])).unwrap();
+    person.ok(&["auth", "token", "create", "--name", "ann", "--role", "auditor"])
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_reach_the_store_whole_though_the_control_plane_goes_away_in_between() {
     let folder = tempfile::tempdir().unwrap();
@@ -113,13 +124,7 @@ async fn records_reach_the_store_whole_though_the_control_plane_goes_away_in_bet
     let plane = Plane::start(&at("plane"), 0).await;
     let port: u16 = plane.url.rsplit(':').next().unwrap().parse().unwrap();
     let person = Person::of(plane.url.clone());
-    let login = ["auth", "login", "--server", &person.server, "--token-stdin"];
-    let first = person.kt_with(&login, plane.bootstrap.as_deref().unwrap());
-    assert_eq!(first.code, 0, "{}", first.err);
-    let admin = person.ok(&["auth", "token", "create", "--name", "jane", "--role", "admin"]);
-    assert_eq!(person.kt_with(&["auth", "login", "--token-stdin"], &admin).code, 0);
-    std::fs::write(at("token"), person.ok(&["gateway", "token", "create", "--fleet", "default"])).unwrap();
-    let auditor = person.ok(&["auth", "token", "create", "--name", "ann", "--role", "auditor"]);
+    let auditor = people(&plane, &person, &at("token"));
 
     let settings = audit::Settings {
         fsync_interval: Duration::from_millis(20),
@@ -174,4 +179,87 @@ async fn records_reach_the_store_whole_though_the_control_plane_goes_away_in_bet
     assert!(again.is_complete && again.duplicates == 0, "{again:?}");
     assert_eq!(auditor.closed().await.0.len(), ids.len());
     plane.stop().await;
+}
+
+/// Delivers some requests of Ada and Bob.
+async fn deliver(plane: &Plane, folder: &Path) {
+    let settings = audit::Settings { delivery: Some(Delivery::new()), ..audit::Settings::default() };
+    let control = ControlSettings::new(plane.url.clone(), folder.join("token"));
+    let (log, writer) = audit::open(&folder.join("audit"), &settings).unwrap();
+    let ship = Ship::of(&log, &folder.join("audit"), control, "gateway-1".to_owned()).unwrap();
+    append(&log, 1, 10).await;
+    writer.close(PATIENCE).await.unwrap();
+    assert!(ship.finish(PATIENCE).await, "everything is acknowledged");
+}
+
+/// Whether the bytes are in any file below a folder.
+fn is_in_a_file(folder: &Path, wanted: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return is_in_a_file(&path, wanted);
+        }
+        std::fs::read(path).unwrap().windows(wanted.len()).any(|part| part == wanted.as_bytes())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_refuses_an_erasure_and_a_backup_that_is_put_back_forgets_again_and_holds_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let plane = Plane::start(&at("plane"), 0).await;
+    let port: u16 = plane.url.rsplit(':').next().unwrap().parse().unwrap();
+    let person = Person::of(plane.url.clone());
+    let auditor = people(&plane, &person, &at("token"));
+    let reader = Person::holding(plane.url.clone(), &auditor);
+    deliver(&plane, folder.path()).await;
+
+    let create = ["audit", "hold", "create", "ada@example.com", "--reason", "case 7", "-o", "json"];
+    let hold: serde_json::Value = serde_json::from_str(&person.ok(&create)).unwrap();
+    assert!(hold["person"].is_string() && !hold.to_string().contains("ada"), "{hold}");
+    let id = hold["id"].as_str().unwrap();
+    let refused = person.kt(&["audit", "erase", "ada@example.com"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("under hold") && refused.err.contains(id), "{}", refused.err);
+    let listed = reader.ok(&["audit", "hold", "list"]);
+    assert!(listed.contains(id) && listed.contains("case 7"), "{listed}");
+    let forbidden = reader.kt(&["audit", "hold", "release", id, "--reason", "mine"]);
+    assert!(forbidden.err.contains("needs a token with the role `admin`"), "{}", forbidden.err);
+
+    // A backup from before both.
+    plane.stop().await;
+    std::fs::copy(at("plane/audit.sqlite"), at("backup")).unwrap();
+    let plane = Plane::start(&at("plane"), port).await;
+    person.ok(&["audit", "erase", "bob@example.com"]);
+    person.ok(&["audit", "hold", "release", id, "--reason", "closed"]);
+    person.ok(&["audit", "erase", "ada@example.com"]);
+    person.ok(&["audit", "hold", "create", "--fleet", "default", "--reason", "case 8"]);
+    plane.stop().await;
+
+    std::fs::copy(at("backup"), at("plane/audit.sqlite")).unwrap();
+    let plane = Plane::start(&at("plane"), port).await;
+    for name in ["ada@example.com", "bob@example.com"] {
+        assert_eq!(reader.ok(&["events", "list", "-o", "json"]).matches(name).count(), 0);
+    }
+    let held = person.kt(&["audit", "erase", "carl@example.com"]);
+    assert_eq!(held.code, 0, "nobody of that name has a record: {}", held.err);
+    let listed = reader.ok(&["audit", "hold", "list", "--released"]);
+    assert!(listed.contains("case 7") && listed.contains("case 8"), "{listed}");
+    let verified = reader.kt(&["audit", "verify"]);
+    assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
+    plane.stop().await;
+    // What a name was sealed under is in no file of the store, the backup that was put back included.
+    let backup = rusqlite::Connection::open(at("backup")).unwrap();
+    let keys: Vec<String> = backup
+        .prepare("SELECT key FROM person_keys UNION ALL SELECT sealed FROM persons")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(keys.len(), 4);
+    for key in keys {
+        assert!(!is_in_a_file(&at("plane"), &key), "a key or a sealed name is left");
+    }
+    assert!(!is_in_a_file(&at("plane"), "ada@example.com") && !is_in_a_file(&at("plane"), "bob@example.com"));
 }

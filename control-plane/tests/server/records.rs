@@ -8,7 +8,7 @@ use kt_audit::{
     segment::{FORMAT_VERSION, encode_frame, parse_frame},
 };
 use kt_control_plane::{
-    audit::store::{AuditStore, Erased, Erasure, Who, sqlite::Sqlite},
+    audit::store::{AuditStore, Erased, Erasing, Erasure, Who, sqlite::Sqlite},
     settings::{AuditSettings, Settings},
 };
 use kt_proto::v1::{
@@ -55,8 +55,12 @@ impl Records {
             who: Who::Behind(pseudonym),
             reference: "T-1".into(),
             now_us: 1,
+            is_repeat: false,
         };
-        self.store.erase(erasure).await.unwrap().unwrap()
+        match self.store.erase(erasure).await.unwrap() {
+            Erasing::Done(erased) => erased,
+            other => panic!("{other:?}"),
+        }
     }
 }
 
