@@ -29,6 +29,8 @@ mod reload;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]
+mod swaps;
+#[cfg(test)]
 mod wire;
 #[cfg(test)]
 mod world;

@@ -1,5 +1,6 @@
 //! Delivery over real connections: a server on a port of its own, gateways that a script plays.
 
+mod partitions;
 mod plane;
 
 use std::time::Duration;

@@ -34,24 +34,53 @@ use crate::{
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A store whose watches can be made to stand still.
+/// The way of a replica to its store: watches can be made to stand still, and everything else to fail.
 #[derive(Debug)]
-struct Slow {
+pub(super) struct Slow {
     store: Arc<Scripted>,
     is_held: watch::Sender<bool>,
+    is_cut: watch::Sender<bool>,
+}
+
+impl Slow {
+    fn new(store: &Arc<Scripted>) -> Arc<Self> {
+        let (is_held, is_cut) = (watch::Sender::new(false), watch::Sender::new(false));
+        Arc::new(Self { store: Arc::clone(store), is_held, is_cut })
+    }
+
+    /// Whether watches tell nothing; what they have missed comes when they do again, in order.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.is_held.send_replace(is_held);
+    }
+
+    /// Whether the store can't be reached; watches that are open stand still too.
+    pub(super) fn cut(&self, is_cut: bool) {
+        self.is_cut.send_replace(is_cut);
+        self.hold(is_cut);
+    }
+
+    fn unless_cut<'a, T: Send + 'a>(
+        &self,
+        call: BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        if *self.is_cut.borrow() {
+            return Box::pin(async { Err(StoreError::Unavailable("cut off".to_owned())) });
+        }
+        call
+    }
 }
 
 impl Store for Slow {
     fn load<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Snapshot, StoreError>> {
-        self.store.load(prefix)
+        self.unless_cut(self.store.load(prefix))
     }
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Entry>, StoreError>> {
-        self.store.get(key)
+        self.unless_cut(self.store.get(key))
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed, StoreError>> {
-        self.store.commit(commit)
+        self.unless_cut(self.store.commit(commit))
     }
 
     fn watch(&self, prefix: &str, after: Revision) -> Watch {
@@ -122,7 +151,7 @@ impl Plane {
     pub(super) async fn new() -> Self {
         let store = Arc::new(Scripted::new());
         let bodies = Bodies::new(Arc::clone(&store) as Arc<dyn Store>, 16 << 20);
-        let slow = Arc::new(Slow { store: Arc::clone(&store), is_held: watch::Sender::new(false) });
+        let slow = Slow::new(&store);
         let plane = Self { store, slow, bodies };
         plane.fleet("default").await;
         plane.token("default", "kt_gw_default").await;
@@ -132,7 +161,7 @@ impl Plane {
 
     /// From now on no watch tells anything.
     pub(super) fn hold_watches(&self) {
-        self.slow.is_held.send_replace(true);
+        self.slow.hold(true);
     }
 
     async fn put(&self, key: StateKey<'_>, record: &impl prost::Message) {
@@ -245,8 +274,18 @@ impl Plane {
     }
 
     pub(super) async fn start(&self, options: DeliveryOptions) -> Replica {
+        self.start_over(Arc::clone(&self.slow), options).await
+    }
+
+    /// A replica with a way of its own to the store.
+    pub(super) async fn start_apart(&self, options: DeliveryOptions) -> (Replica, Arc<Slow>) {
+        let way = Slow::new(&self.store);
+        (self.start_over(Arc::clone(&way), options).await, way)
+    }
+
+    async fn start_over(&self, way: Arc<Slow>, options: DeliveryOptions) -> Replica {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let store = Arc::clone(&self.slow) as Arc<dyn Store>;
+        let store = way as Arc<dyn Store>;
         let mirror = Mirror::start(
             Arc::clone(&store),
             MirrorOptions::default(),
@@ -348,7 +387,7 @@ impl Gateway {
     }
 
     /// The next message that is no heartbeat.
-    async fn message(&mut self) -> Result<Option<Heard>, Status> {
+    pub(super) async fn message(&mut self) -> Result<Option<Heard>, Status> {
         let stream = match &mut self.hears {
             Ok(stream) => stream,
             Err(status) => return Err(status.clone()),
