@@ -1,6 +1,6 @@
 //! The audit record, its hash chain and its segment format, and the means to check them.
 //!
-//! Both planes and `kt audit verify` share this crate. Everything but [`dir`] is pure: bytes in, bytes out.
+//! Both planes and `kt audit verify` share this crate. Everything but [`dir`] and [`export`] is pure: bytes in, bytes out.
 //!
 //! - [`record`]: what is written down of a request, never its text and never a person's name.
 //! - [`identity`]: pseudonyms for the chain, and names sealed under keys that can be destroyed.
@@ -9,9 +9,11 @@
 //! - [`sign`]: the gateway's ed25519 key over checkpoints, heads and tombstones.
 //! - [`verify`]: names the first break of each kind.
 //! - [`dir`]: reads an audit directory.
+//! - [`export`]: what was exported from a store, and the means to check it without one.
 
 pub mod chain;
 pub mod dir;
+pub mod export;
 pub mod identity;
 pub mod record;
 pub mod segment;

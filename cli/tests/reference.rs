@@ -52,6 +52,8 @@ const COMMANDS: &[&str] = &[
     "events list",
     "events tail",
     "events show",
+    "events stats",
+    "events export",
     "audit verify",
     "audit erase",
     "audit hold create",

@@ -175,6 +175,8 @@ pub const CALLS: &[(&str, Access)] = &[
     ("/keeptrusts.v1.AuditService/ListEvents", EVENTS),
     ("/keeptrusts.v1.AuditService/GetEvents", EVENTS),
     ("/keeptrusts.v1.AuditService/GetEventStats", EVENTS),
+    ("/keeptrusts.v1.AuditService/TailEvents", EVENTS),
+    ("/keeptrusts.v1.AuditService/ExportAudit", EVENTS),
     ("/keeptrusts.v1.AuditService/VerifyAudit", EVENTS),
     ("/keeptrusts.v1.AuditService/ListAuditInstances", EVENTS),
     ("/keeptrusts.v1.AuditService/EraseSubject", ADMIN),

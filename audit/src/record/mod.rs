@@ -88,6 +88,20 @@ pub enum Kind {
     Erasure,
 }
 
+impl Kind {
+    /// Every type.
+    pub const ALL: [Self; 8] = [
+        Self::Epoch,
+        Self::Opened,
+        Self::Closed,
+        Self::Dropped,
+        Self::Checkpoint,
+        Self::Tombstone,
+        Self::Config,
+        Self::Erasure,
+    ];
+}
+
 /// Why a payload is not a record that can be shown or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {

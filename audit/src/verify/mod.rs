@@ -136,6 +136,11 @@ impl Verifier {
         Self { trust, report, wanted, at: None, gaps: Vec::new(), runs: Vec::new(), cuts, started: false }
     }
 
+    /// Takes note of a break that was found outside of the segments.
+    pub fn found(&mut self, found: Break) {
+        self.report.add(found);
+    }
+
     /// Takes note of a head that can't be read.
     pub fn unreadable_head(&mut self, file: &str) {
         self.note(BreakKind::Altered, file, 0, None, None, Cause::Payload);

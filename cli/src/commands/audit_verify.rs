@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use kt_audit::{Position, record::DropReason, sign::PublicKey, verify::Report};
+use kt_audit::{Position, export, record::DropReason, sign::PublicKey, verify::Report};
 use kt_proto::v1;
 use serde::Serialize;
 
@@ -19,8 +19,8 @@ use crate::{
     server::{self, ServerArgs},
 };
 
-/// Verifies the chain of an audit directory, or of every gateway that sends its records to a control plane, and names the
-/// first break of each kind.
+/// Verifies the chain of an audit directory, of an export, or of every gateway that sends its records to a control plane, and
+/// names the first break of each kind.
 ///
 /// Exits 0 when it is whole, 1 when something is broken, 2 when it can't be read.
 #[derive(Debug, clap::Args)]
@@ -29,13 +29,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
     audit_dir: Option<PathBuf>,
 
+    /// The folder of an export, as `kt events export` makes it.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["audit_dir", "fleet"])]
+    export: Option<PathBuf>,
+
     /// Only gateways of this fleet; of a control plane.
     #[arg(long, conflicts_with = "audit_dir")]
     fleet: Option<String>,
 
-    /// Public keys to trust, one a line, kept apart from the log. Without them the keys beside the log are used, which
-    /// proves less: who can rewrite the log can replace them too.
-    #[arg(long, value_name = "FILE", requires = "audit_dir")]
+    /// Public keys to trust, one a line, kept apart from the log or the export; of an export the control plane's too.
+    /// Without them the keys beside the log are used, which proves less: who can rewrite the log can replace them too.
+    #[arg(long, value_name = "FILE")]
     trust_keys: Option<PathBuf>,
 
     #[command(flatten)]
@@ -76,10 +80,74 @@ impl Local {
 
 /// Verifies.
 pub(crate) fn run(format: Format, args: Args) -> Result<Exit, CliError> {
-    match args.audit_dir {
-        Some(audit_dir) => verify(format, &Local { audit_dir, trust_keys: args.trust_keys }, &[]),
-        None => remote(format, &args),
+    match (&args.export, &args.audit_dir) {
+        (Some(folder), _) => export(format, folder, args.trust_keys.as_ref()),
+        (None, Some(audit_dir)) => {
+            let local = Local { audit_dir: audit_dir.clone(), trust_keys: args.trust_keys.clone() };
+            verify(format, &local, &[])
+        }
+        (None, None) if args.trust_keys.is_some() => {
+            Err(CliError::usage("`--trust-keys` goes with `--audit-dir` or `--export`")
+                .with_help("a control plane verifies with the keys that it holds"))
+        }
+        (None, None) => remote(format, &args),
     }
+}
+
+#[derive(Serialize)]
+struct Export {
+    intact: bool,
+    trusted_keys: &'static str,
+    #[serde(flatten)]
+    verified: export::Verified,
+}
+
+/// Verifies an export, with no server.
+fn export(format: Format, folder: &Path, trust_keys: Option<&PathBuf>) -> Result<Exit, CliError> {
+    let keys = trust_keys.map(read_keys).transpose()?;
+    let verified = export::verify(folder, keys.as_deref()).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        CliError::usage(format!("{error}{cause}"))
+    })?;
+    let trusted_keys = if keys.is_some() { "given" } else { "beside the log" };
+    let shown = Export { intact: verified.is_intact(), trusted_keys, verified };
+    let is_proof = shown.verified.format.is_proof();
+    print(format, &shown, |out| {
+        for instance in &shown.verified.instances {
+            let report = &instance.report;
+            let is_whole = instance.changed_files.is_empty() && report.is_intact();
+            let state = if is_whole { "intact" } else { "broken" };
+            let (id, fleet) = (instance.instance, clean(&instance.fleet));
+            if is_proof {
+                let records = counted(usize::try_from(report.records).unwrap_or(usize::MAX), "record");
+                let checkpoints =
+                    counted(usize::try_from(report.checkpoints).unwrap_or(usize::MAX), "signed checkpoint");
+                writeln!(out, "{state}: {records} of {id} (fleet `{fleet}`), {checkpoints}")?;
+            } else {
+                writeln!(out, "{state}: the files of {id} (fleet `{fleet}`)")?;
+            }
+            for name in &instance.changed_files {
+                writeln!(out, "  `{}` is not the file of the manifest", clean(name))?;
+            }
+            for found in &report.breaks {
+                let more = report.counts.get(&found.kind).map_or(0, |count| count.saturating_sub(1));
+                let more = if more > 0 { format!(" ({more} more)") } else { String::new() };
+                writeln!(out, "  {}{more}", clean(&found.to_string()))?;
+            }
+        }
+        if shown.verified.instances.is_empty() {
+            writeln!(out, "the export has no records")?;
+        }
+        Ok(())
+    })?;
+    if format == Format::Table && !is_proof {
+        note(
+            "note: csv holds no exact records: that the files are those of the manifest is all that can be shown",
+        );
+    } else if format == Format::Table && keys.is_none() {
+        note("note: the keys of the manifest were trusted; --trust-keys names keys kept elsewhere");
+    }
+    Ok(if shown.intact { Exit::Success } else { Exit::Findings })
 }
 
 /// Verifies, and that these records are there.

@@ -1,5 +1,6 @@
-//! `kt events list|tail|show|stats`: the records of an audit directory, or of a control plane.
+//! `kt events list|tail|show|stats|export`: the records of an audit directory, or of a control plane.
 
+pub(crate) mod export;
 pub(super) mod remote;
 mod row;
 
@@ -35,14 +36,8 @@ pub(crate) enum Command {
     Show(Show),
     /// Counts requests, over all gateways that send their records to the control plane.
     Stats(remote::Stats),
-}
-
-/// Which directory.
-#[derive(Debug, clap::Args)]
-struct Dir {
-    /// The audit directory.
-    #[arg(long, value_name = "FOLDER", env = "KEEPTRUSTS_GATEWAY_AUDIT_DIR")]
-    audit_dir: PathBuf,
+    /// Writes the records of a control plane into a folder, with what proves them.
+    Export(export::Export),
 }
 
 /// Whose records.
@@ -117,7 +112,16 @@ pub(crate) struct List {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Tail {
     #[command(flatten)]
-    dir: Dir,
+    source: Source,
+    /// Only requests of this fleet; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    fleet: Option<String>,
+    /// Only requests of this person, by name; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    user: Option<String>,
+    /// Only requests that a policy would have stopped or masked, if it enforced; of a control plane.
+    #[arg(long, conflicts_with = "audit_dir")]
+    would: bool,
     #[command(flatten)]
     which: Which,
     /// Ends after this many.
@@ -147,6 +151,7 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
         Command::Tail(args) => tail(format, &args),
         Command::Show(args) => show(format, &args),
         Command::Stats(args) => remote::stats(format, &args),
+        Command::Export(args) => export::run(format, &args),
     }
 }
 
@@ -193,7 +198,11 @@ fn note_damage(bytes: u64) {
 }
 
 fn tail(format: Format, args: &Tail) -> Result<Exit, CliError> {
-    let dir = open(&args.dir.audit_dir)?;
+    let Some(dir) = &args.source.audit_dir else {
+        let filter = remote::filter(&args.which, args.fleet.as_deref(), args.user.as_deref(), args.would);
+        return remote::tail(format, &args.source.server, filter, args.limit);
+    };
+    let dir = open(dir)?;
     let filter = filter(&args.which);
     let mut follow = dir.follow().map_err(|error| unreadable(&error))?;
     let mut shown = 0;

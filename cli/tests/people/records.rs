@@ -263,3 +263,148 @@ async fn a_hold_refuses_an_erasure_and_a_backup_that_is_put_back_forgets_again_a
     }
     assert!(!is_in_a_file(&at("plane"), "ada@example.com") && !is_in_a_file(&at("plane"), "bob@example.com"));
 }
+
+/// The kinds of breaks that verification of an export names.
+fn kinds(person: &Person, folder: &Path) -> Vec<String> {
+    let ended = person.kt(&["audit", "verify", "--export", folder.to_str().unwrap(), "-o", "json"]);
+    let verified: serde_json::Value = serde_json::from_str(&ended.out).expect(&ended.err);
+    let found: Vec<String> = verified["instances"][0]["report"]["breaks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|found| found["kind"].as_str().unwrap().to_owned())
+        .collect();
+    let changed = verified["instances"][0]["changed_files"].as_array().unwrap().len();
+    assert_eq!(ended.code == 0, found.is_empty() && changed == 0, "{}", ended.out);
+    assert_eq!(verified["intact"], ended.code == 0);
+    found
+}
+
+/// The files of the only instance of an export, in order.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let instance =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+    let mut files: Vec<_> =
+        std::fs::read_dir(instance.unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_is_proven_without_a_server_and_each_kind_of_tampering_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let plane = Plane::start(&at("plane"), 0).await;
+    let person = Person::of(plane.url.clone());
+    let auditor = people(&plane, &person, &at("token"));
+    let reader = Person::holding(plane.url.clone(), &auditor);
+    // Two runs.
+    deliver(&plane, folder.path()).await;
+    deliver(&plane, folder.path()).await;
+    let forbidden = person.kt(&["events", "export", "--out", at("none").to_str().unwrap()]);
+    assert!(forbidden.err.contains("needs a token with the role `auditor`"), "{}", forbidden.err);
+    assert!(
+        !at("none").try_exists().unwrap() && !at("none.part").try_exists().unwrap(),
+        "nothing is left of an export that failed"
+    );
+    for form in ["segments", "jsonl", "csv"] {
+        let out = at(form);
+        let told = reader.ok(&["events", "export", "--format", form, "--out", out.to_str().unwrap()]);
+        assert!(told.starts_with("exported 26 records of 1 gateway"), "{told}");
+        let again = reader.kt(&["events", "export", "--format", form, "--out", out.to_str().unwrap()]);
+        assert_eq!(again.code, 2, "an export is never written over: {}", again.err);
+        assert!(!is_in_a_file(&out, "example.com"), "no name leaves");
+    }
+    let rows = std::fs::read_to_string(&files(&at("csv"))[0]).unwrap();
+    assert_eq!(rows.lines().count(), 21, "a header and twenty requests: {rows}");
+    person.ok(&["audit", "erase", "ada@example.com"]);
+    plane.stop().await;
+    for form in ["segments", "jsonl", "csv"] {
+        assert_eq!(kinds(&reader, &at(form)), [""; 0], "{form}, after an erasure and with no server");
+    }
+
+    // JSON Lines: `n` is the number of lines of the first run.
+    let text = std::fs::read_to_string(&files(&at("jsonl"))[0]).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let first: serde_json::Value = serde_json::from_str(lines[0]).unwrap();
+    let begins = format!("{{\"epoch\":{}", first["epoch"]);
+    let n = lines.iter().filter(|line| line.starts_with(&begins)).count();
+    let checkpoint = lines.iter().position(|line| line.contains("\"type\":\"checkpoint\"")).unwrap();
+    let signature = {
+        let line: serde_json::Value = serde_json::from_str(lines[checkpoint]).unwrap();
+        line["record"]["signature"].as_str().unwrap().to_owned()
+    };
+    let turned: String = signature.chars().rev().collect();
+    let without =
+        |range: std::ops::Range<usize>| [&lines[..range.start], &lines[range.end..]].concat().join("\n");
+    let swapped = {
+        let mut lines = lines.clone();
+        lines.swap(3, 4);
+        lines.join("\n")
+    };
+    for (what, changed, expected) in [
+        ("altered", text.replacen("\"end\":\"completed\"", "\"end\":\"complEted\"", 1), "altered"),
+        ("deleted", without(3..4), "missing"),
+        ("reordered", swapped, "reordered"),
+        ("truncated", without(n - 2..n), "truncated"),
+        ("forged", text.replacen(&signature, &turned, 1), "forged"),
+        ("cut", without(lines.len() - 2..lines.len()), "cut_tail"),
+        ("no JSON", text.replacen("{\"epoch\"", "{\"epoch", 1), "altered"),
+    ] {
+        std::fs::write(&files(&at("jsonl"))[0], changed + "\n").unwrap();
+        let found = kinds(&reader, &at("jsonl"));
+        assert!(found.iter().any(|kind| kind == expected), "{what}: {found:?}");
+    }
+
+    // Segments: one for each run.
+    let [one, two] = [0, 1].map(|at_file| files(&at("segments"))[at_file].clone());
+    let whole = [&one, &two].map(|file| std::fs::read(file).unwrap());
+    let mut flipped = whole[0].clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    for (what, changed, expected) in [
+        ("altered", [Some(&flipped[..]), Some(&whole[1][..])], "altered"),
+        ("deleted", [None, Some(&whole[1][..])], "missing"),
+        ("reordered", [Some(&whole[1][..]), Some(&whole[0][..])], "reordered"),
+        ("truncated", [Some(&whole[0][..whole[0].len() - 400]), Some(&whole[1][..])], "truncated"),
+        ("cut", [Some(&whole[0][..]), Some(&whole[1][..whole[1].len() - 400])], "cut_tail"),
+        ("cut whole", [Some(&whole[0][..]), None], "cut_tail"),
+    ] {
+        for (file, bytes) in [&one, &two].into_iter().zip(changed) {
+            let _ = std::fs::remove_file(file);
+            if let Some(bytes) = bytes {
+                std::fs::write(file, bytes).unwrap();
+            }
+        }
+        let found = kinds(&reader, &at("segments"));
+        assert!(found.iter().any(|kind| kind == expected), "{what}: {found:?}");
+    }
+    // CSV proves its files and nothing more.
+    std::fs::write(&files(&at("csv"))[0], rows.replace("completed", "failed")).unwrap();
+    assert_eq!(kinds(&reader, &at("csv")), [""; 0]);
+    assert_eq!(reader.kt(&["audit", "verify", "--export", at("csv").to_str().unwrap()]).code, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tail_shows_what_comes_over_all_gateways_and_nothing_of_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let plane = Plane::start(&at("plane"), 0).await;
+    let person = Person::of(plane.url.clone());
+    let auditor = people(&plane, &person, &at("token"));
+    deliver(&plane, folder.path()).await;
+    let reader = Person::holding(plane.url.clone(), &auditor);
+    let tailing = tokio::task::spawn_blocking(move || {
+        reader.ok(&["events", "tail", "--user", "ada@example.com", "--limit", "5", "-o", "json"])
+    });
+    // The history tells when it has begun.
+    let began = Instant::now();
+    while !person.ok(&["changes", "list", "-o", "json"]).contains("events.tail") {
+        assert!(began.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    deliver(&plane, folder.path()).await;
+    let shown = tokio::time::timeout(PATIENCE, tailing).await.unwrap().unwrap();
+    assert_eq!(shown.lines().count(), 5);
+    plane.stop().await;
+}

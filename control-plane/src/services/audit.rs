@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::{Services, actor};
+use super::{Services, actor, streamed};
 use crate::{
     audit::{
         Audit,
@@ -34,6 +34,8 @@ use crate::{
     },
     registry::errors::store_refused,
 };
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 const PAGE: u32 = 100;
 const MAX_PAGE: u32 = 1_000;
@@ -108,7 +110,54 @@ impl AuditService for Services {
         }))
     }
 
-    type VerifyAuditStream = Pin<Box<dyn Stream<Item = Result<v1::VerifyAuditResponse, Status>> + Send>>;
+    type TailEventsStream = Streamed<v1::TailEventsResponse>;
+
+    async fn tail_events(
+        &self,
+        request: Request<v1::TailEventsRequest>,
+    ) -> Result<Response<Self::TailEventsStream>, Status> {
+        let audit = self.audit()?.clone();
+        let asked = request.get_ref().clone();
+        let with_names = asked.with_names;
+        let filter = filter(&audit, asked.filter.unwrap_or_default()).await?;
+        let page = match asked.page_token.as_str() {
+            "" => {
+                let everything = EventFilter { kinds: Kind::ALL.to_vec(), ..EventFilter::default() };
+                let newest = audit.store.events(everything, false, None, 1).await.map_err(unavailable)?;
+                PageToken(newest.events.first().map_or(0, |event| event.id))
+            }
+            token => token.parse().map(PageToken).map_err(|_| invalid("the page token is none of ours"))?,
+        };
+        // Whoever sees the read in the history can tell that what comes from then on is shown.
+        self.read(&request, "events.tail", "").await?;
+        let (out, outgoing) = mpsc::channel(2);
+        let draining = self.draining.clone();
+        let tailing = streamed::tail(audit, filter, page, with_names, out);
+        self.tasks.spawn(async move { draining.run_until_cancelled(tailing).await });
+        Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
+    }
+
+    type ExportAuditStream = Streamed<v1::ExportAuditResponse>;
+
+    async fn export_audit(
+        &self,
+        request: Request<v1::ExportAuditRequest>,
+    ) -> Result<Response<Self::ExportAuditStream>, Status> {
+        let audit = self.audit()?.clone();
+        self.read(&request, "audit.export", &request.get_ref().fleet).await?;
+        let request = request.into_inner();
+        let wanted = instances(&request.instances)?;
+        let mut rows = audit.store.instances().await.map_err(unavailable)?;
+        rows.retain(|row| request.fleet.is_empty() || *row.origin.fleet == *request.fleet);
+        rows.retain(|row| wanted.is_empty() || wanted.contains(&row.origin.instance));
+        let (out, outgoing) = mpsc::channel(2);
+        let draining = self.draining.clone();
+        let exporting = streamed::export(audit, rows, (request.from_us, request.to_us), out);
+        self.tasks.spawn(async move { draining.run_until_cancelled(exporting).await });
+        Ok(Response::new(ReceiverStream::new(outgoing).boxed()))
+    }
+
+    type VerifyAuditStream = Streamed<v1::VerifyAuditResponse>;
 
     async fn verify_audit(
         &self,
@@ -346,7 +395,7 @@ fn invalid(message: &str) -> Refusal {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for `map_err`")]
-fn unavailable(error: AuditStoreError) -> Refusal {
+pub(super) fn unavailable(error: AuditStoreError) -> Refusal {
     tracing::error!(error = &error as &dyn std::error::Error, "Audit records can't be read.");
     match error {
         AuditStoreError::Unavailable(_) => {
@@ -426,7 +475,7 @@ fn dimensions(names: &[String]) -> Result<Vec<Dimension>, Refusal> {
 }
 
 /// Records as they are told, with names where they were asked for.
-async fn shown(
+pub(super) async fn shown(
     audit: &Audit,
     events: Vec<Stored>,
     with_names: bool,

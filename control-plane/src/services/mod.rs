@@ -5,6 +5,7 @@ mod fleet;
 mod gate;
 mod key;
 mod pack;
+mod streamed;
 mod token;
 
 use kt_proto::refusal::{Code, Refusal};

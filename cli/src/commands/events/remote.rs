@@ -1,5 +1,7 @@
 //! The records that a control plane keeps.
 
+use std::time::Duration;
+
 use kt_audit::{Digest, Epoch, InstanceId, dir::Entry};
 use kt_proto::v1;
 use serde::Serialize;
@@ -126,6 +128,59 @@ pub(super) fn list(
         }
     }
     Ok(Exit::Success)
+}
+
+/// A control plane that says nothing for so long is taken for gone: it says something every 5 s.
+const SILENCE: Duration = Duration::from_secs(15);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Shows requests as the control plane gets them. Where the connection breaks, a later one goes on behind what was shown.
+pub(super) fn tail(
+    format: Format,
+    args: &ServerArgs,
+    filter: v1::EventFilter,
+    limit: Option<usize>,
+) -> Result<Exit, CliError> {
+    server::run(args, async |session| {
+        let mut request =
+            v1::TailEventsRequest { filter: Some(filter), page_token: String::new(), with_names: false };
+        let mut shown = 0;
+        loop {
+            let call = async |session: &Session, request| session.events().tail_events(request).await;
+            let mut stream = session.call(request.clone(), call).await?;
+            loop {
+                match tokio::time::timeout(SILENCE, stream.message()).await {
+                    Ok(Ok(Some(told))) => {
+                        for event in &told.events {
+                            let Some(row) = entry(event).as_ref().and_then(Row::of) else { continue };
+                            print_record(format, &value(event)?, |out| {
+                                writeln!(out, "{}", clean(&row.line()))
+                            })?;
+                            shown += 1;
+                            if limit.is_some_and(|limit| shown >= limit) {
+                                return Ok(Exit::Success);
+                            }
+                        }
+                        request.page_token = told.next_page_token;
+                    }
+                    // It stops, or the connection is broken or silent.
+                    Ok(Ok(None)) | Err(_) => break,
+                    Ok(Err(status)) => {
+                        let error = session.error(status);
+                        if !error.is_passing() {
+                            return Err(error.into());
+                        }
+                        break;
+                    }
+                }
+            }
+            // Before the first answer there is no place to go on from: what comes meanwhile would be left out.
+            if request.page_token.is_empty() {
+                return Err(CliError::failure("the control plane has ended the stream before it began"));
+            }
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+    })
 }
 
 async fn all(
