@@ -1,9 +1,14 @@
 //! Where audit records are kept: one narrow trait, so that one suite can hold every engine to it.
 //!
-//! - [`sqlite`]: one file beside the packs, one process.
+//! - [`sqlite`]: one file beside the packs, one process;
+//! - `postgres`: a server, for several replicas.
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod query;
 pub mod sqlite;
+#[cfg(all(feature = "testing", feature = "postgres"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -238,6 +243,16 @@ pub enum AuditStoreError {
     Corrupt(String),
 }
 
+impl AuditStoreError {
+    /// What is behind it.
+    #[cfg(feature = "postgres")]
+    fn told(self) -> String {
+        match self {
+            Self::Unavailable(told) | Self::Corrupt(told) => told,
+        }
+    }
+}
+
 /// A name that was sealed before it came here, and the pseudonym that it stands behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectRow {
@@ -342,7 +357,7 @@ pub struct ToErase {
 
 /// Where audit records are kept.
 pub trait AuditStore: Send + Sync + fmt::Debug {
-    /// `sqlite`, for people.
+    /// `sqlite` or `postgres`, for people.
     fn kind(&self) -> &'static str;
 
     /// The fleet that an instance belongs to; none: it is not known.

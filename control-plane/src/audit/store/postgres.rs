@@ -1,0 +1,385 @@
+//! Audit records of a fleet in PostgreSQL: several replicas over one database.
+//!
+//! Each replica adds its batches over one connection; those that wait share a transaction, and each is answered once that
+//! is on the disk. While it runs no other replica adds any: a row decides, so that the order of arrival is the order in
+//! which records can be seen, and a mark is moved by one at a time. A few more connections read, and a few do the small
+//! writes of streams; none waits for the others.
+//!
+//! A server that is away, hangs or restarts gives [`AuditStoreError::Unavailable`] within the limits, and the next call
+//! connects anew. What was not answered was not acknowledged: gateways send it again, and the mark tells what is there.
+
+mod codes;
+mod erase;
+mod link;
+mod read;
+mod schema;
+mod settings;
+mod tls;
+mod write;
+
+use std::{collections::BTreeSet, fmt, sync::Arc};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use kt_audit::{InstanceId, Position, Pseudonym};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use self::{
+    link::{Dial, Fault, Link, Pool},
+    schema::{day_of, make_days},
+};
+pub use self::settings::{PostgresOptions, PostgresSettings, PostgresSettingsError};
+use super::{
+    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Erased, Erasure, EventFilter, InstanceRow,
+    Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow, ToErase, Vouched,
+};
+
+/// Batches that wait for the writer at most; more wait for their turn.
+const QUEUE: usize = 64;
+/// Records that share one transaction at most.
+const SHARED_RECORDS: usize = 16 * 1024;
+/// Connections that read, and those of small writes. One more adds records.
+const READERS: usize = 3;
+const WRITERS: usize = 2;
+/// Days whose partitions are made ahead.
+const AHEAD: i64 = 3;
+
+/// Why the database can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// How to reach it.
+    #[error("can't open the store of audit records in PostgreSQL: {0}")]
+    Settings(#[from] PostgresSettingsError),
+    /// The server; trying again may help.
+    #[error("can't open the store of audit records in PostgreSQL: {0}")]
+    Unavailable(String),
+    /// What is in it.
+    #[error("can't open the store of audit records in PostgreSQL: {0}")]
+    Refused(String),
+    /// It was written by a later build.
+    #[error("the store of audit records in PostgreSQL has form {found}, newer than the {known} of this build")]
+    Newer {
+        /// Its form.
+        found: i32,
+        /// The newest that is known.
+        known: i32,
+    },
+    /// Another replica countersigns and joins pseudonyms with other keys.
+    #[error("the keys of this replica are others than those of the replicas that use this store of audit records")]
+    OtherKeys,
+}
+
+struct Append {
+    batch: Box<Batch>,
+    answer: oneshot::Sender<Result<Appended, AuditStoreError>>,
+}
+
+/// The store. Dropped, its connections are closed.
+pub struct Postgres {
+    writer: mpsc::Sender<Append>,
+    reading: Pool,
+    writing: Pool,
+    dial: Arc<Dial>,
+}
+
+// === impl Postgres ===
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres").field("dial", &self.dial).finish_non_exhaustive()
+    }
+}
+
+impl Postgres {
+    /// Connects, and brings the database to the form of this build.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(settings: PostgresSettings) -> Result<Self, OpenError> {
+        let limits = settings.limits();
+        let dial = Arc::new(Dial::new(settings)?);
+        let writing = Pool::new(Arc::clone(&dial), WRITERS, limits.write);
+        let server = writing.with(|link| schema::server(link).boxed()).await.map_err(refused)?;
+        if server.version < schema::OLDEST {
+            let message = format!("the server has version {}, older than {}", server.version, schema::OLDEST);
+            return Err(OpenError::Refused(message));
+        }
+        if server.encoding != "UTF8" {
+            let message = format!("the database has the encoding {}; make it with UTF8", server.encoding);
+            return Err(OpenError::Refused(message));
+        }
+        if !server.is_durable {
+            tracing::warn!("PostgreSQL runs without `fsync` or `full_page_writes`: audit records may be lost.");
+        }
+        let form = writing.with(|link| schema::prepare(link).boxed()).await.map_err(refused)?;
+        if form > schema::FORM {
+            return Err(OpenError::Newer { found: form, known: schema::FORM });
+        }
+        let today = day_of(jiff::Timestamp::now().as_microsecond());
+        let days = today..=today + AHEAD;
+        writing.with(|link| make_days(link, days).boxed()).await.map_err(refused)?;
+        let (writer, appends) = mpsc::channel(QUEUE);
+        let adding = Pool::new(Arc::clone(&dial), 1, limits.write);
+        dial.tasks().spawn(Writer { pool: adding, days: BTreeSet::new() }.run(appends));
+        let reading = Pool::new(Arc::clone(&dial), READERS, limits.read);
+        Ok(Self { writer, reading, writing, dial })
+    }
+
+    /// Notes whose keys countersign and join pseudonyms; the first replica's are those of all.
+    ///
+    /// # Errors
+    /// [`OpenError::OtherKeys`], and those of the server.
+    pub async fn claim(&self, witness: [u8; 32], persons: [u8; 16]) -> Result<(), OpenError> {
+        let (ours, same) = (witness.to_vec(), persons.to_vec());
+        let is_ours = self.writing.with(move |link| {
+            async move {
+                let mut asking = link.asking();
+                asking
+                    .execute("INSERT INTO keepers (witness, persons) VALUES ($1, $2) ON CONFLICT DO NOTHING", &[
+                        &ours, &same,
+                    ])
+                    .await?;
+                let row = asking
+                    .query_one("SELECT witness = $1 AND persons = $2 FROM keepers", &[&ours, &same])
+                    .await?;
+                Ok(row.try_get(0)?)
+            }
+            .boxed()
+        });
+        if is_ours.await.map_err(refused)? { Ok(()) } else { Err(OpenError::OtherKeys) }
+    }
+
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        work: impl for<'l> FnOnce(&'l mut Link) -> BoxFuture<'l, Result<T, Fault>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, AuditStoreError>> {
+        async move { Ok(self.reading.with(work).await?) }.boxed()
+    }
+
+    fn write<'a, T: Send + 'a>(
+        &'a self,
+        work: impl for<'l> FnOnce(&'l mut Link) -> BoxFuture<'l, Result<T, Fault>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<T, AuditStoreError>> {
+        async move { Ok(self.writing.with(work).await?) }.boxed()
+    }
+}
+
+fn refused(fault: Fault) -> OpenError {
+    match fault {
+        Fault::Settings(error) => OpenError::Settings(error),
+        Fault::Server(error) if error.as_db_error().is_some() => {
+            let is_starting = error.code().is_some_and(|code| code.code().starts_with("57P0"));
+            let text = AuditStoreError::from(Fault::Server(error)).told();
+            if is_starting { OpenError::Unavailable(text) } else { OpenError::Refused(text) }
+        }
+        Fault::Corrupt(text) => OpenError::Refused(text),
+        other => OpenError::Unavailable(AuditStoreError::from(other).told()),
+    }
+}
+
+fn gone() -> AuditStoreError {
+    AuditStoreError::Unavailable("it has been closed".to_owned())
+}
+
+/// Adds what waits, one transaction after the other.
+struct Writer {
+    pool: Pool,
+    /// Days of arrival whose partitions are there.
+    days: BTreeSet<i64>,
+}
+
+// === impl Writer ===
+
+impl Writer {
+    async fn run(mut self, mut appends: mpsc::Receiver<Append>) {
+        while let Some(first) = appends.recv().await {
+            let mut records = first.batch.rows.len();
+            let mut together = vec![first];
+            while records < SHARED_RECORDS {
+                let Ok(next) = appends.try_recv() else { break };
+                records += next.batch.rows.len();
+                together.push(next);
+            }
+            self.commit(together).await;
+        }
+    }
+
+    async fn commit(&mut self, together: Vec<Append>) {
+        let (batches, answers): (Vec<_>, Vec<_>) =
+            together.into_iter().map(|Append { batch, answer }| (batch, answer)).unzip();
+        let batches: Arc<[Box<Batch>]> = batches.into();
+        match self.add(Arc::clone(&batches)).await {
+            Ok(appended) => {
+                for (answer, appended) in answers.into_iter().zip(appended) {
+                    // Whoever asked may have gone.
+                    let _ = answer.send(Ok(appended));
+                }
+            }
+            // One that the server does not take must not hold up the others.
+            Err(Fault::Server(error)) if error.as_db_error().is_some() && batches.len() > 1 => {
+                for (batch, answer) in batches.iter().zip(answers) {
+                    let added = self.add(Arc::new([batch.clone()])).await;
+                    let added = added.map(|mut all| all.pop());
+                    let _ = answer.send(match added {
+                        Ok(Some(appended)) => Ok(appended),
+                        Ok(None) => Err(gone()),
+                        Err(fault) => Err(fault.into()),
+                    });
+                }
+            }
+            Err(fault) => {
+                let error = AuditStoreError::from(fault);
+                for answer in answers {
+                    let _ = answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    async fn add(&mut self, batches: Arc<[Box<Batch>]>) -> Result<Vec<Appended>, Fault> {
+        let missing: BTreeSet<i64> = batches
+            .iter()
+            .map(|batch| day_of(batch.stored_us))
+            .filter(|day| !self.days.contains(day))
+            .collect();
+        for day in missing {
+            // The days behind it with it: a first record after midnight then waits for nothing.
+            let days = day..=day.saturating_add(AHEAD);
+            self.pool.with(|link| make_days(link, days).boxed()).await?;
+            self.days.insert(day);
+        }
+        let added = self.pool.with(move |link| async move { write::append_all(link, &batches).await }.boxed()).await;
+        if added.is_err() {
+            // Somebody may have taken a partition away.
+            self.days.clear();
+        }
+        added
+    }
+}
+
+// === impl AuditStore ===
+
+impl AuditStore for Postgres {
+    fn kind(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn fleet_of(&self, instance: InstanceId) -> BoxFuture<'_, Result<Option<Arc<str>>, AuditStoreError>> {
+        self.write(move |link| read::fleet_of(link, instance).boxed())
+    }
+
+    fn marks(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<Mark>, AuditStoreError>> {
+        // One that is being moved at another replica is seen as it was: what comes again is told by it.
+        self.write(move |link| read::marks(link, instance).boxed())
+    }
+
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<Appended, AuditStoreError>> {
+        async move {
+            let (answer, answered) = oneshot::channel();
+            let append = Append { batch: Box::new(batch), answer };
+            self.writer.send(append).await.map_err(|_| gone())?;
+            answered.await.unwrap_or_else(|_| Err(gone()))
+        }
+        .boxed()
+    }
+
+    fn events(
+        &self,
+        filter: EventFilter,
+        oldest_first: bool,
+        page: Option<PageToken>,
+        size: u32,
+    ) -> BoxFuture<'_, Result<Page, AuditStoreError>> {
+        self.read(move |link| read::events(link, filter, oldest_first, page, size).boxed())
+    }
+
+    fn request(&self, id: Uuid) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>> {
+        self.read(move |link| read::request(link, id).boxed())
+    }
+
+    fn stats(&self, query: StatsQuery) -> BoxFuture<'_, Result<Vec<StatRow>, AuditStoreError>> {
+        self.read(move |link| read::stats(link, query).boxed())
+    }
+
+    fn chain(
+        &self,
+        instance: InstanceId,
+        behind: Option<ChainPlace>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>> {
+        self.read(move |link| read::chain(link, instance, behind, limit).boxed())
+    }
+
+    fn instances(&self) -> BoxFuture<'_, Result<Vec<InstanceRow>, AuditStoreError>> {
+        self.read(|link| read::instances(link).boxed())
+    }
+
+    fn put_keys(
+        &self,
+        origin: Origin,
+        keys: Vec<[u8; 32]>,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| write::put_keys(link, origin, keys, now_us).boxed())
+    }
+
+    fn put_countersigned(
+        &self,
+        instance: InstanceId,
+        position: Position,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| write::put_countersigned(link, instance, position, now_us).boxed())
+    }
+
+    fn vouched(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vouched, AuditStoreError>> {
+        self.write(move |link| read::vouched(link, instance).boxed())
+    }
+
+    fn put_subjects(
+        &self,
+        instance: InstanceId,
+        rows: Vec<SubjectRow>,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| write::put_subjects(link, instance, rows, now_us).boxed())
+    }
+
+    fn names(
+        &self,
+        pseudonyms: Vec<Pseudonym>,
+    ) -> BoxFuture<'_, Result<Vec<(Pseudonym, Sealed)>, AuditStoreError>> {
+        self.read(move |link| read::names(link, pseudonyms).boxed())
+    }
+
+    fn pseudonyms(&self, person: Pseudonym) -> BoxFuture<'_, Result<Vec<Pseudonym>, AuditStoreError>> {
+        self.read(move |link| read::pseudonyms(link, person).boxed())
+    }
+
+    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Option<Erased>, AuditStoreError>> {
+        self.write(move |link| erase::erase(link, erasure).boxed())
+    }
+
+    fn erasures(&self, instance: InstanceId) -> BoxFuture<'_, Result<Vec<ToErase>, AuditStoreError>> {
+        self.write(move |link| erase::erasures(link, instance).boxed())
+    }
+
+    fn put_erased(
+        &self,
+        instance: InstanceId,
+        pseudonym: Pseudonym,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| erase::put_erased(link, instance, pseudonym, now_us).boxed())
+    }
+
+    fn note(
+        &self,
+        instance: InstanceId,
+        noted: Noted,
+        now_us: i64,
+    ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| write::note(link, instance, noted, now_us).boxed())
+    }
+}
