@@ -24,11 +24,11 @@ use kt_audit::{InstanceId, Position, Pseudonym};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+pub use self::settings::{PostgresOptions, PostgresSettings, PostgresSettingsError};
 use self::{
     link::{Dial, Fault, Link, Pool},
     schema::{day_of, make_days},
 };
-pub use self::settings::{PostgresOptions, PostgresSettings, PostgresSettingsError};
 use super::{
     Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Erased, Erasure, EventFilter, InstanceRow,
     Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow, ToErase, Vouched,
@@ -58,7 +58,9 @@ pub enum OpenError {
     #[error("can't open the store of audit records in PostgreSQL: {0}")]
     Refused(String),
     /// It was written by a later build.
-    #[error("the store of audit records in PostgreSQL has form {found}, newer than the {known} of this build")]
+    #[error(
+        "the store of audit records in PostgreSQL has form {found}, newer than the {known} of this build"
+    )]
     Newer {
         /// Its form.
         found: i32,
@@ -66,7 +68,9 @@ pub enum OpenError {
         known: i32,
     },
     /// Another replica countersigns and joins pseudonyms with other keys.
-    #[error("the keys of this replica are others than those of the replicas that use this store of audit records")]
+    #[error(
+        "the keys of this replica are others than those of the replicas that use this store of audit records"
+    )]
     OtherKeys,
 }
 
@@ -110,7 +114,9 @@ impl Postgres {
             return Err(OpenError::Refused(message));
         }
         if !server.is_durable {
-            tracing::warn!("PostgreSQL runs without `fsync` or `full_page_writes`: audit records may be lost.");
+            tracing::warn!(
+                "PostgreSQL runs without `fsync` or `full_page_writes`: audit records may be lost."
+            );
         }
         let form = writing.with(|link| schema::prepare(link).boxed()).await.map_err(refused)?;
         if form > schema::FORM {
@@ -136,9 +142,10 @@ impl Postgres {
             async move {
                 let mut asking = link.asking();
                 asking
-                    .execute("INSERT INTO keepers (witness, persons) VALUES ($1, $2) ON CONFLICT DO NOTHING", &[
-                        &ours, &same,
-                    ])
+                    .execute(
+                        "INSERT INTO keepers (witness, persons) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+                        &[&ours, &same],
+                    )
                     .await?;
                 let row = asking
                     .query_one("SELECT witness = $1 AND persons = $2 FROM keepers", &[&ours, &same])
@@ -249,7 +256,8 @@ impl Writer {
             self.pool.with(|link| make_days(link, days).boxed()).await?;
             self.days.insert(day);
         }
-        let added = self.pool.with(move |link| async move { write::append_all(link, &batches).await }.boxed()).await;
+        let added =
+            self.pool.with(move |link| async move { write::append_all(link, &batches).await }.boxed()).await;
         if added.is_err() {
             // Somebody may have taken a partition away.
             self.days.clear();

@@ -259,7 +259,10 @@ fn not_running() -> io::Error {
 fn user() -> io::Result<&'static str> {
     let users = fs::read_to_string("/etc/passwd")?;
     let is_there = |user: &&str| users.lines().any(|line| line.split(':').next() == Some(*user));
-    ["postgres", "nobody"].into_iter().find(is_there).ok_or_else(|| io::Error::other("no user to run postgres as"))
+    ["postgres", "nobody"]
+        .into_iter()
+        .find(is_there)
+        .ok_or_else(|| io::Error::other("no user to run postgres as"))
 }
 
 /// The folder of the newest version's programs.

@@ -1,5 +1,8 @@
 //! What every store of audit records must do, whichever engine is behind it.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+
 use std::sync::Arc;
 
 use kt_audit::{
@@ -15,7 +18,7 @@ use uuid::Uuid;
 
 use super::{sqlite::Sqlite, *};
 
-mod keep;
+
 
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
 const EPOCH: Epoch = Epoch([9; 16]);
@@ -123,45 +126,124 @@ fn opened(id: u128) -> Body {
     Body::Opened(Box::new(Opened { id: Uuid::from_u128(id), ..Opened::default() }))
 }
 
-/// A store in a folder of its own.
+/// What is behind the trait.
+#[derive(Debug, Clone, Copy)]
+enum Engine {
+    Sqlite,
+    #[cfg(feature = "postgres")]
+    Postgres,
+}
+
+/// A store of its own.
 struct Place {
-    store: Option<Sqlite>,
-    dir: tempfile::TempDir,
+    store: Option<Arc<dyn AuditStore>>,
+    kept: Kept,
+}
+
+/// Where it is.
+enum Kept {
+    Folder(tempfile::TempDir),
+    #[cfg(feature = "postgres")]
+    Server(postgres::Server),
 }
 
 impl Place {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Some(Sqlite::open(&dir.path().join("audit.sqlite")).unwrap());
-        Self { store, dir }
+    async fn new(engine: Engine) -> Self {
+        let kept = match engine {
+            Engine::Sqlite => Kept::Folder(tempfile::tempdir().unwrap()),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => Kept::Server(postgres::Server::start().await),
+        };
+        let mut place = Self { store: None, kept };
+        place.reopen().await;
+        place
     }
 
-    fn store(&self) -> &Sqlite {
-        self.store.as_ref().unwrap()
+    fn store(&self) -> &dyn AuditStore {
+        &**self.store.as_ref().unwrap()
     }
 
     /// Whether the bytes are in any of the files.
-    fn has(&self, wanted: &[u8]) -> bool {
-        let mut files = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
-        files.any(|file| std::fs::read(file).unwrap().windows(wanted.len()).any(|part| part == wanted))
+    async fn has(&self, wanted: &[u8]) -> bool {
+        let folder = match &self.kept {
+            Kept::Folder(folder) => folder.path().to_owned(),
+            #[cfg(feature = "postgres")]
+            Kept::Server(server) => server.settled().await,
+        };
+        has(&folder, wanted)
     }
 
     /// As after a crash or a restart.
     async fn reopen(&mut self) {
         self.store = None;
-        // The threads let go of the file once they have seen the end of their queues.
-        let path = self.dir.path().join("audit.sqlite");
-        self.store = Some(Sqlite::open(&path).unwrap());
+        let store: Arc<dyn AuditStore> = match &self.kept {
+            // The threads let go of the file once they have seen the end of their queues.
+            Kept::Folder(folder) => Arc::new(Sqlite::open(&folder.path().join("audit.sqlite")).unwrap()),
+            #[cfg(feature = "postgres")]
+            Kept::Server(server) => Arc::new(server.open().await.unwrap()),
+        };
+        self.store = Some(store);
     }
 }
+
+/// Whether the bytes are in any file of a folder.
+fn has(folder: &std::path::Path, wanted: &[u8]) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        // What ends meanwhile holds nothing.
+        if path.is_dir() { has(&path, wanted) } else { std::fs::read(path).is_ok_and(|bytes| memory(&bytes, wanted)) }
+    })
+}
+
+fn memory(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|part| part == wanted)
+}
+
+/// Every test of the contract, for each engine.
+macro_rules! contract {
+    ($($name:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Engine::Sqlite).await;
+            })*
+        }
+
+        #[cfg(feature = "postgres")]
+        mod on_postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Engine::Postgres).await;
+            })*
+        }
+    };
+}
+
+mod keep;
+
+contract![
+    the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restart,
+    a_chain_is_read_in_pages_over_the_borders_of_runs,
+    what_comes_again_is_counted_and_changes_nothing,
+    another_record_under_the_same_number_is_kept_apart,
+    a_gap_is_noted_and_what_fills_it_later_is_taken,
+    a_chain_that_does_not_fit_and_a_cloned_machine_are_noted,
+    records_are_found_by_what_is_in_them,
+    pages_neither_repeat_nor_miss_anything_while_records_come,
+    requests_are_counted_once_by_whatever_is_asked,
+    keys_and_countersignatures_are_remembered,
+    a_person_is_one_behind_the_pseudonyms_of_several_gateways,
+    an_erased_person_is_in_no_byte_of_the_files_and_stays_erased,
+    a_person_can_be_erased_before_their_name_comes_and_a_pseudonym_of_nobody_can_not,
+    batches_that_come_together_are_each_answered,
+];
 
 async fn all(store: &dyn AuditStore, filter: EventFilter) -> Vec<Stored> {
     store.events(filter, true, None, 1_000).await.unwrap().events
 }
 
-#[tokio::test]
-async fn the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restart() {
-    let mut place = Place::new();
+async fn the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restart(engine: Engine) {
+    let mut place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let first = run.batch(vec![opened(1), closed(1, |_| ())]);
     let second = run.batch(vec![blocked(2)]);
@@ -181,9 +263,8 @@ async fn the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restar
     assert_eq!(marks, [Mark { ordinal: 1, last }]);
 }
 
-#[tokio::test]
-async fn a_chain_is_read_in_pages_over_the_borders_of_runs() {
-    let place = Place::new();
+async fn a_chain_is_read_in_pages_over_the_borders_of_runs(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut expected = Vec::new();
     for ordinal in 1..=3_u8 {
         let mut run = Run::new(INSTANCE, Epoch([ordinal; 16]), u64::from(ordinal));
@@ -202,9 +283,8 @@ async fn a_chain_is_read_in_pages_over_the_borders_of_runs() {
     assert_eq!(seen, expected);
 }
 
-#[tokio::test]
-async fn what_comes_again_is_counted_and_changes_nothing() {
-    let place = Place::new();
+async fn what_comes_again_is_counted_and_changes_nothing(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let batch = run.batch(vec![closed(1, |_| ()), blocked(2)]);
     place.store().append(batch.clone()).await.unwrap();
@@ -217,9 +297,8 @@ async fn what_comes_again_is_counted_and_changes_nothing() {
     assert_eq!(place.store().instances().await.unwrap()[0].records, 3);
 }
 
-#[tokio::test]
-async fn another_record_under_the_same_number_is_kept_apart() {
-    let place = Place::new();
+async fn another_record_under_the_same_number_is_kept_apart(engine: Engine) {
+    let place = Place::new(engine).await;
     let batch = Run::new(INSTANCE, EPOCH, 1).batch(vec![closed(1, |_| ())]);
     let other = Run::new(INSTANCE, EPOCH, 1).batch(vec![closed(99, |_| ())]);
     place.store().append(batch.clone()).await.unwrap();
@@ -231,9 +310,8 @@ async fn another_record_under_the_same_number_is_kept_apart() {
     assert_eq!(place.store().instances().await.unwrap()[0].noted, [noted]);
 }
 
-#[tokio::test]
-async fn a_gap_is_noted_and_what_fills_it_later_is_taken() {
-    let place = Place::new();
+async fn a_gap_is_noted_and_what_fills_it_later_is_taken(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let first = run.batch(vec![closed(1, |_| ())]);
     let lost = run.batch(vec![closed(2, |_| ()), closed(3, |_| ())]);
@@ -248,9 +326,8 @@ async fn a_gap_is_noted_and_what_fills_it_later_is_taken() {
     assert_eq!(numbers, [0, 1, 2, 3]);
 }
 
-#[tokio::test]
-async fn a_chain_that_does_not_fit_and_a_cloned_machine_are_noted() {
-    let place = Place::new();
+async fn a_chain_that_does_not_fit_and_a_cloned_machine_are_noted(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![closed(1, |_| ())])).await.unwrap();
     run.previous = Digest::of(b"something else");
@@ -262,9 +339,8 @@ async fn a_chain_that_does_not_fit_and_a_cloned_machine_are_noted() {
     assert_eq!(place.store().marks(INSTANCE).await.unwrap().len(), 2, "both are kept");
 }
 
-#[tokio::test]
-async fn records_are_found_by_what_is_in_them() {
-    let place = Place::new();
+async fn records_are_found_by_what_is_in_them(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let batch = run.batch(vec![opened(1), closed(1, |_| ()), blocked(2), observed(3)]);
     place.store().append(batch).await.unwrap();
@@ -308,9 +384,8 @@ async fn records_are_found_by_what_is_in_them() {
     assert!(place.store().request(Uuid::from_u128(77)).await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn pages_neither_repeat_nor_miss_anything_while_records_come() {
-    let place = Place::new();
+async fn pages_neither_repeat_nor_miss_anything_while_records_come(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch((0..25).map(|id| closed(id, |_| ())).collect())).await.unwrap();
     let mut seen = Vec::new();
@@ -327,9 +402,8 @@ async fn pages_neither_repeat_nor_miss_anything_while_records_come() {
     assert_eq!(seen, (0..25).rev().collect::<Vec<u64>>());
 }
 
-#[tokio::test]
-async fn requests_are_counted_once_by_whatever_is_asked() {
-    let place = Place::new();
+async fn requests_are_counted_once_by_whatever_is_asked(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let unpriced = |closed: &mut Closed| closed.cost = None;
     let batch = run.batch(vec![opened(1), closed(1, unpriced), blocked(2), blocked(3), observed(4)]);
@@ -357,9 +431,8 @@ async fn requests_are_counted_once_by_whatever_is_asked() {
     assert_eq!((key(&rows[0]).as_str(), rows[0].requests), ("2025-11-24", 4));
 }
 
-#[tokio::test]
-async fn keys_and_countersignatures_are_remembered() {
-    let mut place = Place::new();
+async fn keys_and_countersignatures_are_remembered(engine: Engine) {
+    let mut place = Place::new(engine).await;
     let position = Position { epoch: EPOCH, sequence: 3, hash: Digest::of(b"x") };
     place.store().put_keys(origin(INSTANCE), vec![[1; 32], [2; 32]], T0).await.unwrap();
     place.store().put_keys(origin(INSTANCE), vec![[2; 32]], T0 + 1).await.unwrap();
@@ -371,9 +444,8 @@ async fn keys_and_countersignatures_are_remembered() {
     assert_eq!(vouched, Vouched { keys: vec![[1; 32], [2; 32]], countersigned: Some(position) });
 }
 
-#[tokio::test]
-async fn a_person_is_one_behind_the_pseudonyms_of_several_gateways() {
-    let place = Place::new();
+async fn a_person_is_one_behind_the_pseudonyms_of_several_gateways(engine: Engine) {
+    let place = Place::new(engine).await;
     let keys = [[1; 32], [2; 32], [3; 32]].map(|bytes| kt_audit::identity::PseudonymKey::new(&bytes));
     let [here, one, two] = &keys;
     let person = here.subject("jane@example.com");
@@ -398,11 +470,7 @@ async fn a_person_is_one_behind_the_pseudonyms_of_several_gateways() {
     let names = place.store().names(found).await.unwrap();
     let opened: Vec<String> = names.iter().map(|(_, (sealed, key))| sealed.open(key).unwrap()).collect();
     assert_eq!(opened, ["jane@example.com"; 2]);
-    let bytes = std::fs::read(place.dir.path().join("audit.sqlite")).unwrap();
-    let wal = std::fs::read(place.dir.path().join("audit.sqlite-wal")).unwrap_or_default();
-    for bytes in [bytes, wal] {
-        assert!(!bytes.windows(8).any(|part| part == b"jane@exa"), "the name is nowhere in clear text");
-    }
+    assert!(!place.has(b"jane@exa").await, "the name is nowhere in clear text");
 }
 
 /// A name of a person, as a gateway with this key sends it.
@@ -429,10 +497,9 @@ async fn erase(place: &Place, erasure: Erasure) -> Erased {
     }
 }
 
-#[tokio::test]
-async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
+async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased(engine: Engine) {
     const OTHER: InstanceId = InstanceId(Uuid::from_u128(8));
-    let mut place = Place::new();
+    let mut place = Place::new(engine).await;
     let [here, one, two, late] = [1, 2, 3, 4].map(|byte| PseudonymKey::new(&[byte; 32]));
     let jane = subject_row(&here, &one, "jane@example.com");
     let sealed = serde_json::to_value(&jane.sealed).unwrap()["sealed"].as_str().unwrap().to_owned();
@@ -447,7 +514,7 @@ async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
     place.store().put_subjects(INSTANCE, vec![jane.clone(), omar.clone()], T0).await.unwrap();
     let elsewhere = subject_row(&here, &two, "jane@example.com");
     place.store().put_subjects(OTHER, vec![elsewhere.clone()], T0).await.unwrap();
-    assert!(place.has(sealed.as_bytes()) && place.has(key.as_bytes()), "the search finds what is there");
+    assert!(place.has(sealed.as_bytes()).await && place.has(key.as_bytes()).await, "the search finds what is there");
     let chain = place.store().chain(INSTANCE, None, 10).await.unwrap();
 
     // By one pseudonym, with all others.
@@ -455,8 +522,8 @@ async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
     let mut all = vec![pseudonym, elsewhere.pseudonym];
     all.sort_unstable();
     assert_eq!(erased, Erased { person: Some(person), pseudonyms: all.clone(), sealed: 1, pending: 2 });
-    assert!(!place.has(sealed.as_bytes()), "the sealed name is overwritten");
-    assert!(!place.has(key.as_bytes()), "its key is overwritten");
+    assert!(!place.has(sealed.as_bytes()).await, "the sealed name is overwritten");
+    assert!(!place.has(key.as_bytes()).await, "its key is overwritten");
     assert_eq!(place.store().names(all.clone()).await.unwrap(), vec![]);
     assert_eq!(place.store().pseudonyms(person).await.unwrap(), all, "records are still found");
     assert_eq!(place.store().chain(INSTANCE, None, 10).await.unwrap(), chain, "no record is touched");
@@ -485,9 +552,8 @@ async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased() {
     assert_eq!(place.store().erasures(INSTANCE).await.unwrap(), vec![to_erase(1, pseudonym)]);
 }
 
-#[tokio::test]
-async fn a_person_can_be_erased_before_their_name_comes_and_a_pseudonym_of_nobody_can_not() {
-    let place = Place::new();
+async fn a_person_can_be_erased_before_their_name_comes_and_a_pseudonym_of_nobody_can_not(engine: Engine) {
+    let place = Place::new(engine).await;
     let [here, gateway] = [1, 2].map(|byte| PseudonymKey::new(&[byte; 32]));
     let row = subject_row(&here, &gateway, "jane@example.com");
     let nobody = place.store().erase(erasure(1, Who::Behind(row.pseudonym))).await.unwrap();
@@ -502,10 +568,10 @@ async fn a_person_can_be_erased_before_their_name_comes_and_a_pseudonym_of_nobod
 
 #[tokio::test]
 async fn the_file_is_held_by_one_process() {
-    let place = Place::new();
-    let path = place.dir.path().join("audit.sqlite");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.sqlite");
+    let _first = Sqlite::open(&path).unwrap();
     assert!(matches!(Sqlite::open(&path), Err(sqlite::OpenError::InUse { .. })));
-    drop(place);
 }
 
 #[tokio::test]
@@ -518,14 +584,12 @@ async fn what_is_no_store_is_refused_and_left_as_it_is() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
-#[tokio::test]
-async fn batches_that_come_together_are_each_answered() {
-    let place = Place::new();
-    let store: Arc<&Sqlite> = Arc::new(place.store());
+async fn batches_that_come_together_are_each_answered(engine: Engine) {
+    let place = Place::new(engine).await;
+    let store = place.store();
     let appends = (0..50_u128).map(|instance| {
         let mut run = Run::new(InstanceId(Uuid::from_u128(instance)), EPOCH, 1);
         let batch = run.batch((0..20).map(|id| closed(id, |_| ())).collect());
-        let store = Arc::clone(&store);
         async move { store.append(batch).await }
     });
     let results = futures_util::future::join_all(appends).await;

@@ -28,9 +28,10 @@ async fn person(writing: &mut Writing<'_>, who: Who) -> Result<Option<[u8; 16]>,
         Who::Person(person) => Ok(Some(bytes(person))),
         Who::Behind(pseudonym) => {
             let found = writing
-                .query_opt("SELECT person FROM pseudonyms WHERE pseudonym = $1 LIMIT 1", &[
-                    &bytes(pseudonym).as_slice()
-                ])
+                .query_opt(
+                    "SELECT person FROM pseudonyms WHERE pseudonym = $1 LIMIT 1",
+                    &[&bytes(pseudonym).as_slice()],
+                )
                 .await?;
             found.map(|row| fixed(&row, 0)).transpose()
         }

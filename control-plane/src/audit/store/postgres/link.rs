@@ -213,11 +213,7 @@ impl<C: Deref<Target: GenericClient + Sync> + Send> Asking<'_, C> {
         Ok(statement)
     }
 
-    pub(super) async fn query(
-        &mut self,
-        sql: &'static str,
-        values: &[Bound<'_>],
-    ) -> Result<Vec<Row>, Fault> {
+    pub(super) async fn query(&mut self, sql: &'static str, values: &[Bound<'_>]) -> Result<Vec<Row>, Fault> {
         let statement = self.statement(sql).await?;
         Ok(self.client.query(&statement, values).await?)
     }

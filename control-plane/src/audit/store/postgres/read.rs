@@ -32,6 +32,9 @@ macro_rules! stored {
     };
 }
 
+/// The same, found by what people filter by. The day of arrival leads to one partition.
+const FOUND: &str = "JOIN facts f ON f.record = r.id AND f.stored_us = r.stored_us";
+
 /// A column of a fixed length.
 pub(super) fn fixed<const N: usize>(row: &SqlRow, at: usize) -> Result<[u8; N], Fault> {
     let bytes: &[u8] = row.try_get(at)?;
@@ -136,9 +139,9 @@ impl Condition {
     fn of(filter: &EventFilter) -> Self {
         let mut condition = Self::default();
         if filter.kinds.is_empty() {
-            condition.and(&format!("r.kind = {}", Kind::Closed as i32));
+            condition.and(&format!("f.kind = {}", Kind::Closed as i32));
         } else {
-            condition.coded("r.kind", filter.kinds.iter().map(|kind| *kind as i32));
+            condition.coded("f.kind", filter.kinds.iter().map(|kind| *kind as i32));
         }
         if let Some(fleet) = &filter.fleet {
             let place = condition.bind(text(fleet).into_owned());
@@ -149,26 +152,26 @@ impl Condition {
             let place = condition.bind(instances);
             condition.and(&format!("i.instance = ANY ({place})"));
         }
-        condition.times("r.time_us", filter);
-        condition.coded("r.verdict", filter.verdicts.iter().map(|verdict| verdict_code(*verdict)));
-        condition.one_of("r.team", &filter.teams);
-        condition.one_of("r.cost_centre", &filter.cost_centres);
+        condition.times("f.time_us", filter);
+        condition.coded("f.verdict", filter.verdicts.iter().map(|verdict| verdict_code(*verdict)));
+        condition.one_of("f.team", &filter.teams);
+        condition.one_of("f.cost_centre", &filter.cost_centres);
         if !filter.subjects.is_empty() {
             let subjects: Vec<Vec<u8>> =
                 filter.subjects.iter().map(|subject| bytes(*subject).to_vec()).collect();
             let place = condition.bind(subjects);
-            condition.and(&format!("r.subject = ANY ({place})"));
+            condition.and(&format!("f.subject = ANY ({place})"));
         }
         if !filter.models.is_empty() {
             let place = condition.bind(texts(&filter.models));
-            let columns = ["r.model", "r.target_model", "r.target"];
+            let columns = ["f.model", "f.target_model", "f.target"];
             let either = columns.map(|column| format!("{column} = ANY ({place})"));
             condition.and(&format!("({})", either.join(" OR ")));
         }
         if !filter.roles.is_empty() {
             // Roles are kept joined; whole names are compared.
             let place = condition.bind(texts(&filter.roles));
-            condition.and(&format!("string_to_array(r.roles, ',') && {place}"));
+            condition.and(&format!("string_to_array(f.roles, ',') && {place}"));
         }
         condition.deeds(filter);
         condition
@@ -190,7 +193,7 @@ impl Condition {
             return;
         }
         let mut inner = Self { text: String::new(), values: std::mem::take(&mut self.values) };
-        inner.and("d.record = r.id");
+        inner.and("d.record = f.record AND d.stored_us = f.stored_us");
         inner.one_of("d.policy", &filter.policies);
         inner.one_of("d.rule", &filter.rules);
         if filter.would {
@@ -219,12 +222,12 @@ pub(super) async fn events(
     let mut condition = Condition::of(&filter);
     if let Some(PageToken(id)) = page {
         let place = condition.bind(int(id));
-        condition.and(&format!("r.id {} {place}", if oldest_first { ">" } else { "<" }));
+        condition.and(&format!("f.record {} {place}", if oldest_first { ">" } else { "<" }));
     }
     let order = if oldest_first { "ASC" } else { "DESC" };
     // Arrival is the order: it never changes, so pages neither repeat nor miss anything.
     let sql = format!(
-        "{}{} ORDER BY r.id {order} LIMIT {}",
+        "{}{FOUND}{} ORDER BY f.record {order} LIMIT {}",
         stored!(""),
         condition.text,
         u64::from(size).saturating_add(1)
@@ -240,7 +243,13 @@ pub(super) async fn events(
 
 pub(super) async fn request(link: &mut Link, id: Uuid) -> Result<Vec<Stored>, Fault> {
     link.asking()
-        .query(stored!("WHERE r.request = $1 ORDER BY u.ordinal, u.no, r.sequence"), &[&id])
+        .query(
+            stored!(
+                "JOIN facts f ON f.record = r.id AND f.stored_us = r.stored_us
+             WHERE f.request = $1 ORDER BY u.ordinal, u.no, r.sequence"
+            ),
+            &[&id],
+        )
         .await?
         .iter()
         .map(stored)
@@ -277,9 +286,10 @@ pub(super) async fn chain(
         }
         let left = i64::try_from(left).unwrap_or(i64::MAX);
         let found = asking
-            .query(stored!("WHERE r.run_no = $1 AND r.sequence > $2 ORDER BY r.sequence LIMIT $3"), &[
-                no, &from, &left,
-            ])
+            .query(
+                stored!("WHERE r.run_no = $1 AND r.sequence > $2 ORDER BY r.sequence LIMIT $3"),
+                &[no, &from, &left],
+            )
             .await?;
         for row in &found {
             records.push(stored(row)?);
@@ -385,20 +395,20 @@ pub(super) async fn stats(link: &mut Link, query: StatsQuery) -> Result<Vec<Stat
     let mut condition = Condition::of(&query.filter);
     let of_deeds = |dimension: &Dimension| matches!(dimension, Dimension::Policy | Dimension::Rule);
     let by_deeds = query.by.iter().any(of_deeds);
-    let at = |form: &str| format!("to_char(to_timestamp(r.time_us / 1000000) AT TIME ZONE 'UTC', '{form}')");
+    let at = |form: &str| format!("to_char(to_timestamp(f.time_us / 1000000) AT TIME ZONE 'UTC', '{form}')");
     let columns: Vec<String> = query
         .by
         .iter()
         .map(|dimension| match dimension {
             Dimension::Policy => "d.policy".to_owned(),
             Dimension::Rule => "d.policy || CASE d.rule WHEN '' THEN '' ELSE '/' || d.rule END".to_owned(),
-            Dimension::Role => "r.roles".to_owned(),
-            Dimension::Team => "r.team".to_owned(),
-            Dimension::CostCentre => "r.cost_centre".to_owned(),
-            Dimension::Model => "r.model".to_owned(),
-            Dimension::Target => "r.target".to_owned(),
+            Dimension::Role => "f.roles".to_owned(),
+            Dimension::Team => "f.team".to_owned(),
+            Dimension::CostCentre => "f.cost_centre".to_owned(),
+            Dimension::Model => "f.model".to_owned(),
+            Dimension::Target => "f.target".to_owned(),
             Dimension::Verdict => {
-                "CASE r.verdict WHEN 0 THEN 'allow' WHEN 1 THEN 'redact' WHEN 2 THEN 'escalate' ELSE 'block' END"
+                "CASE f.verdict WHEN 0 THEN 'allow' WHEN 1 THEN 'redact' WHEN 2 THEN 'escalate' ELSE 'block' END"
                     .to_owned()
             }
             Dimension::Fleet => "i.fleet".to_owned(),
@@ -417,30 +427,34 @@ pub(super) async fn stats(link: &mut Link, query: StatsQuery) -> Result<Vec<Stat
         let would = |what: What| {
             let code = what.code();
             format!(
-                "count(*) FILTER (WHERE EXISTS (SELECT 1 FROM deeds e WHERE e.record = r.id AND e.what = {code}))"
+                "count(*) FILTER (WHERE EXISTS (SELECT 1 FROM deeds e WHERE e.record = f.record AND e.stored_us = f.stored_us AND e.what = {code}))"
             )
         };
         format!(
-            "count(*) FILTER (WHERE r.verdict = {}), count(*) FILTER (WHERE r.verdict = {}), {}, {}",
+            "count(*) FILTER (WHERE f.verdict = {}), count(*) FILTER (WHERE f.verdict = {}), {}, {}",
             verdict_code(Verdict::Block),
             verdict_code(Verdict::Redact),
             would(What::WouldBlock),
             would(What::WouldRedact),
         )
     };
-    let sum = |column: &str| format!("least(coalesce(sum(r.{column}), 0), {})::bigint", i64::MAX);
+    let sum = |column: &str| format!("least(coalesce(sum(f.{column}), 0), {})::bigint", i64::MAX);
     let _ = write!(
         sql,
-        "count(*), {counts}, count(*) FILTER (WHERE r.ending = {}), {}, {}, {}, count(*) FILTER (WHERE r.unpriced)
-         FROM records r JOIN runs u ON u.no = r.run_no JOIN instances i ON i.no = u.instance_no",
+        "count(*), {counts}, count(*) FILTER (WHERE f.ending = {}), {}, {}, {}, count(*) FILTER (WHERE f.unpriced)
+         FROM facts f",
         End::Failed as i32,
         sum("input_tokens"),
         sum("output_tokens"),
         sum("micro_usd"),
     );
+    let filter = &query.filter;
+    if filter.fleet.is_some() || !filter.instances.is_empty() || query.by.contains(&Dimension::Fleet) {
+        sql.push_str(" JOIN runs u ON u.no = f.run_no JOIN instances i ON i.no = u.instance_no");
+    }
     if by_deeds {
         let source = deeds_by_request(&mut condition, &query);
-        let _ = write!(sql, " JOIN {source} d ON d.record = r.id");
+        let _ = write!(sql, " JOIN {source} d ON d.record = f.record");
     }
     sql.push_str(&condition.text);
     if !columns.is_empty() {
@@ -515,9 +529,10 @@ pub(super) async fn names(
 
 pub(super) async fn pseudonyms(link: &mut Link, person: Pseudonym) -> Result<Vec<Pseudonym>, Fault> {
     link.asking()
-        .query("SELECT DISTINCT pseudonym FROM pseudonyms WHERE person = $1 ORDER BY pseudonym", &[
-            &bytes(person).as_slice()
-        ])
+        .query(
+            "SELECT DISTINCT pseudonym FROM pseudonyms WHERE person = $1 ORDER BY pseudonym",
+            &[&bytes(person).as_slice()],
+        )
         .await?
         .iter()
         .map(|row| Ok(Pseudonym::from_bytes(fixed(row, 0)?)))

@@ -61,7 +61,7 @@ pub(super) async fn prepare(link: &mut Link) -> Result<i32, Fault> {
     asking
         .batch(
             "CREATE TABLE IF NOT EXISTS form (
-               only boolean PRIMARY KEY DEFAULT true CHECK (only),
+               sole boolean PRIMARY KEY DEFAULT true CHECK (sole),
                form integer NOT NULL
              );
              INSERT INTO form (form) VALUES (0) ON CONFLICT DO NOTHING",
@@ -101,7 +101,7 @@ async fn make_day(asking: &mut Writing<'_>, day: i64) -> Result<(), Fault> {
     let date = jiff::Timestamp::from_second(second).map_err(|_| far())?.strftime("%Y%m%d").to_string();
     let from = day.checked_mul(DAY_US).ok_or_else(far)?;
     let to = from.checked_add(DAY_US).ok_or_else(far)?;
-    for table in ["records", "deeds"] {
+    for table in ["records", "facts", "deeds"] {
         let partition = format!("{table}_{date}");
         let there = asking.query_one("SELECT to_regclass($1) IS NOT NULL", &[&partition]).await?;
         if there.try_get(0)? {

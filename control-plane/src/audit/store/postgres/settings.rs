@@ -97,7 +97,9 @@ pub enum PostgresSettingsError {
         path: PathBuf,
     },
     /// TLS, and nobody to trust.
-    #[error("this system has no certificate authorities, so that the server can't be known; name a file of them")]
+    #[error(
+        "this system has no certificate authorities, so that the server can't be known; name a file of them"
+    )]
     NoAuthority,
     /// TLS can't be set up.
     #[error("TLS can't be set up: {0}")]
@@ -119,8 +121,7 @@ impl PostgresSettings {
     /// See [`PostgresSettingsError`].
     pub fn new(url: &str, options: PostgresOptions) -> Result<Self, PostgresSettingsError> {
         let (url, ssl_mode) = without_ssl_mode(url);
-        let mut config: Config =
-            url.parse().map_err(|error| PostgresSettingsError::Url(chained(&error)))?;
+        let mut config: Config = url.parse().map_err(|error| PostgresSettingsError::Url(chained(&error)))?;
         if config.get_password().is_some() {
             return Err(PostgresSettingsError::PasswordInUrl);
         }

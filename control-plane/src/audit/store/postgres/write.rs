@@ -177,14 +177,29 @@ impl<'b> Adding<'_, 'b> {
             return Ok(());
         }
         let copy = self.writing.copy_in(
-            "COPY records (id, run_no, sequence, time_us, stored_us, previous, hash, payload, kind, request, verdict,
-               ending, status, model, target, target_model, roles, team, cost_centre, subject, input_tokens,
-               output_tokens, micro_usd, unpriced) FROM STDIN BINARY",
+            "COPY records (id, run_no, sequence, time_us, stored_us, previous, hash, payload) FROM STDIN BINARY",
         );
         let mut sink = pin!(BinaryCopyInWriter::new(copy.await?, RECORD));
         for one in &pending {
-            let columns = Columns::of(one);
-            sink.as_mut().write(&columns.values(one)).await?;
+            let row = &one.new.row;
+            let (previous, hash) = (row.previous.0.as_slice(), row.hash.0.as_slice());
+            let (sequence, time, stored) = (int(row.sequence), &row.time_us, &one.stored_us);
+            sink.as_mut()
+                .write(&[&one.id, &one.run, &sequence, time, stored, &previous, &hash, &row.payload])
+                .await?;
+        }
+        sink.finish().await?;
+        let copy = self.writing.copy_in(
+            "COPY facts (record, stored_us, run_no, time_us, kind, request, verdict, ending, status, model, target,
+               target_model, roles, team, cost_centre, subject, input_tokens, output_tokens, micro_usd, unpriced)
+             FROM STDIN BINARY",
+        );
+        let mut sink = pin!(BinaryCopyInWriter::new(copy.await?, FACTS));
+        for one in &pending {
+            // What this build can't read is kept, and found by its place alone.
+            if let Some(columns) = Columns::of(one) {
+                sink.as_mut().write(&columns.values(one)).await?;
+            }
         }
         sink.finish().await?;
         if pending.iter().all(|one| one.new.facts.deeds.is_empty()) {
@@ -209,16 +224,16 @@ impl<'b> Adding<'_, 'b> {
     }
 }
 
-/// The types of the columns of a record, in the order of [`Columns::values`].
-const RECORD: &[Type] = &[
+/// The types of the columns of a record.
+const RECORD: &[Type] =
+    &[Type::INT8, Type::INT8, Type::INT8, Type::INT8, Type::INT8, Type::BYTEA, Type::BYTEA, Type::BYTEA];
+
+/// Those of its facts, in the order of [`Columns::values`].
+const FACTS: &[Type] = &[
     Type::INT8,
     Type::INT8,
     Type::INT8,
     Type::INT8,
-    Type::INT8,
-    Type::BYTEA,
-    Type::BYTEA,
-    Type::BYTEA,
     Type::INT4,
     Type::UUID,
     Type::INT4,
@@ -237,12 +252,9 @@ const RECORD: &[Type] = &[
     Type::BOOL,
 ];
 
-/// The columns of a record as the server takes them, where they are others than those of the record.
+/// The facts of a record as the server takes them.
 struct Columns<'b> {
-    sequence: i64,
-    previous: &'b [u8],
-    hash: &'b [u8],
-    kind: Option<i32>,
+    kind: i32,
     verdict: Option<i32>,
     ending: Option<i32>,
     status: Option<i32>,
@@ -253,21 +265,12 @@ struct Columns<'b> {
 }
 
 impl<'b> Columns<'b> {
-    fn of(pending: &Pending<'b>) -> Self {
-        let NewRow { row, facts } = pending.new;
-        let texts = [
-            &facts.model,
-            &facts.target,
-            &facts.target_model,
-            &facts.roles,
-            &facts.team,
-            &facts.cost_centre,
-        ];
-        Self {
-            sequence: int(row.sequence),
-            previous: row.previous.0.as_slice(),
-            hash: row.hash.0.as_slice(),
-            kind: facts.kind.map(|kind| kind as i32),
+    fn of(pending: &Pending<'b>) -> Option<Self> {
+        let facts = &pending.new.facts;
+        let texts =
+            [&facts.model, &facts.target, &facts.target_model, &facts.roles, &facts.team, &facts.cost_centre];
+        Some(Self {
+            kind: facts.kind? as i32,
             verdict: facts.verdict.map(verdict_code),
             ending: facts.end.map(|end| end as i32),
             status: facts.status.map(i32::from),
@@ -275,22 +278,18 @@ impl<'b> Columns<'b> {
             subject: facts.subject.map(|subject| subject.to_bytes().to_vec()),
             numbers: [facts.input_tokens, facts.output_tokens, facts.micro_usd].map(|found| found.map(int)),
             unpriced: facts.is_priced && facts.micro_usd.is_none(),
-        }
+        })
     }
 
-    fn values<'v>(&'v self, pending: &'v Pending<'b>) -> [&'v (dyn ToSql + Sync); 24] {
+    fn values<'v>(&'v self, pending: &'v Pending<'b>) -> [&'v (dyn ToSql + Sync); 20] {
         let NewRow { row, facts } = pending.new;
         let [model, target, target_model, roles, team, cost_centre] = &self.texts;
         let [input, output, price] = &self.numbers;
         [
             &pending.id,
-            &pending.run,
-            &self.sequence,
-            &row.time_us,
             &pending.stored_us,
-            &self.previous,
-            &self.hash,
-            &row.payload,
+            &pending.run,
+            &row.time_us,
             &self.kind,
             &facts.request,
             &self.verdict,
@@ -320,9 +319,10 @@ async fn run(
 ) -> Result<Run, Fault> {
     let epoch = batch.epoch.0.as_slice();
     let known = writing
-        .query_opt("SELECT no, sequence, hash FROM runs WHERE instance_no = $1 AND epoch = $2", &[
-            &instance, &epoch,
-        ])
+        .query_opt(
+            "SELECT no, sequence, hash FROM runs WHERE instance_no = $1 AND epoch = $2",
+            &[&instance, &epoch],
+        )
         .await?;
     if let Some(row) = known {
         let sequence: i64 = row.try_get(1)?;
@@ -332,9 +332,10 @@ async fn run(
     }
     let ordinal = int(batch.ordinal);
     let is_taken = writing
-        .query_one("SELECT EXISTS (SELECT 1 FROM runs WHERE instance_no = $1 AND ordinal = $2)", &[
-            &instance, &ordinal,
-        ])
+        .query_one(
+            "SELECT EXISTS (SELECT 1 FROM runs WHERE instance_no = $1 AND ordinal = $2)",
+            &[&instance, &ordinal],
+        )
         .await?;
     if is_taken.try_get(0)? {
         let first = batch.rows.first().map_or(0, |new| new.row.sequence);
@@ -378,12 +379,7 @@ async fn put_instance(writing: &mut Writing<'_>, origin: &Origin, now_us: i64) -
     Ok(row.try_get(0)?)
 }
 
-async fn put_note(
-    writing: &mut Writing<'_>,
-    instance: i64,
-    noted: &Noted,
-    now_us: i64,
-) -> Result<(), Fault> {
+async fn put_note(writing: &mut Writing<'_>, instance: i64, noted: &Noted, now_us: i64) -> Result<(), Fault> {
     writing
         .execute(
             "INSERT INTO notes (instance_no, noted_us, trouble, epoch, first, last) VALUES ($1, $2, $3, $4, $5, $6)
@@ -478,9 +474,10 @@ pub(super) async fn put_subjects(
             let (sealed, key) =
                 (json(serde_json::to_string(&row.sealed))?, json(serde_json::to_string(&row.key))?);
             writing
-                .execute("INSERT INTO names (person, sealed, key) VALUES ($1, $2, $3)", &[
-                    &person, &sealed, &key,
-                ])
+                .execute(
+                    "INSERT INTO names (person, sealed, key) VALUES ($1, $2, $3)",
+                    &[&person, &sealed, &key],
+                )
                 .await?;
         }
         writing

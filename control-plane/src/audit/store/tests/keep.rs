@@ -6,6 +6,18 @@ use super::*;
 
 const DAY: i64 = 86_400_000_000;
 
+contract![
+    records_go_when_their_days_are_over_and_a_tombstone_says_what_went,
+    a_record_that_asks_for_nothing_is_kept_like_the_one_before_it,
+    a_clock_that_leaps_ahead_cuts_nothing_that_the_gateways_have_not_lived,
+    what_was_cut_does_not_come_back_when_it_is_sent_again,
+    a_gap_is_not_taken_into_a_cut,
+    a_tombstone_that_does_not_fit_cuts_nothing,
+    what_a_hold_covers_stays_until_it_is_released,
+    a_hold_that_comes_between_look_and_cut_is_kept,
+    a_hold_refuses_the_erasure_of_whoever_it_covers_and_of_nobody_else,
+];
+
 /// The end of a request that asks to be kept for so many days.
 fn kept(id: u128, days: u32) -> Body {
     closed(id, |closed| closed.request.retention = Some(Retention { days, immutable: days > 100 }))
@@ -36,9 +48,8 @@ async fn later(place: &Place, now_us: i64) {
     place.store().append(batch).await.unwrap();
 }
 
-#[tokio::test]
-async fn records_go_when_their_days_are_over_and_a_tombstone_says_what_went() {
-    let mut place = Place::new();
+async fn records_go_when_their_days_are_over_and_a_tombstone_says_what_went(engine: Engine) {
+    let mut place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let rows: Vec<Row> = {
         let batch =
@@ -78,9 +89,8 @@ async fn records_go_when_their_days_are_over_and_a_tombstone_says_what_went() {
     assert_eq!(left(&place).await, [2, 4, 5, 0]);
 }
 
-#[tokio::test]
-async fn a_record_that_asks_for_nothing_is_kept_like_the_one_before_it() {
-    let place = Place::new();
+async fn a_record_that_asks_for_nothing_is_kept_like_the_one_before_it(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let plain = |id| closed(id, |_| ());
     place.store().append(run.batch(vec![plain(1), kept(2, 10), plain(3)])).await.unwrap();
@@ -93,9 +103,8 @@ async fn a_record_that_asks_for_nothing_is_kept_like_the_one_before_it() {
     assert_eq!(left(&place).await, [4, 0]);
 }
 
-#[tokio::test]
-async fn a_clock_that_leaps_ahead_cuts_nothing_that_the_gateways_have_not_lived() {
-    let place = Place::new();
+async fn a_clock_that_leaps_ahead_cuts_nothing_that_the_gateways_have_not_lived(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![kept(1, 10), kept(2, 10)])).await.unwrap();
     assert_eq!(cut(&place, T0 + 4_000 * DAY, 0).await, []);
@@ -103,9 +112,8 @@ async fn a_clock_that_leaps_ahead_cuts_nothing_that_the_gateways_have_not_lived(
     assert_eq!(cut(&place, T0 + 4_000 * DAY, 0).await.len(), 1);
 }
 
-#[tokio::test]
-async fn what_was_cut_does_not_come_back_when_it_is_sent_again() {
-    let place = Place::new();
+async fn what_was_cut_does_not_come_back_when_it_is_sent_again(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let batch = run.batch(vec![kept(1, 10), kept(2, 10), kept(3, 10)]);
     place.store().append(batch.clone()).await.unwrap();
@@ -116,9 +124,8 @@ async fn what_was_cut_does_not_come_back_when_it_is_sent_again() {
     assert_eq!(left(&place).await, [2, 0]);
 }
 
-#[tokio::test]
-async fn a_gap_is_not_taken_into_a_cut() {
-    let place = Place::new();
+async fn a_gap_is_not_taken_into_a_cut(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     let first = run.batch(vec![kept(1, 10), kept(2, 10)]);
     run.batch(vec![kept(3, 10)]);
@@ -130,9 +137,8 @@ async fn a_gap_is_not_taken_into_a_cut() {
     assert_eq!(cuts.iter().map(|cut| (cut.first, cut.last)).collect::<Vec<_>>(), [(0, 1), (3, 3)]);
 }
 
-#[tokio::test]
-async fn a_tombstone_that_does_not_fit_cuts_nothing() {
-    let place = Place::new();
+async fn a_tombstone_that_does_not_fit_cuts_nothing(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![kept(1, 10), kept(2, 10), kept(3, 10)])).await.unwrap();
     later(&place, T0 + 12 * DAY).await;
@@ -154,8 +160,7 @@ fn hold(id: u128) -> Hold {
     Hold { id: Uuid::from_u128(id), who: None, fleet: None, from_us: None, to_us: None }
 }
 
-#[tokio::test]
-async fn what_a_hold_covers_stays_until_it_is_released() {
+async fn what_a_hold_covers_stays_until_it_is_released(engine: Engine) {
     let [here, gateway] = [1, 2].map(|byte| PseudonymKey::new(&[byte; 32]));
     let jane = subject_row(&here, &gateway, "jane@example.com");
     let of_jane = |id| {
@@ -175,7 +180,7 @@ async fn what_a_hold_covers_stays_until_it_is_released() {
         (Hold { who: Some(Who::Person(jane.person)), to_us: Some(T0 + 3_000_000), ..hold(7) }, &[1]),
     ];
     for (hold, stays) in cases {
-        let mut place = Place::new();
+        let mut place = Place::new(engine).await;
         let mut run = Run::new(INSTANCE, EPOCH, 1);
         let batch = run.batch(vec![kept(1, 10), of_jane(2), kept(3, 10), of_jane(4), kept(5, 9_000)]);
         place.store().append(batch).await.unwrap();
@@ -193,9 +198,8 @@ async fn what_a_hold_covers_stays_until_it_is_released() {
     }
 }
 
-#[tokio::test]
-async fn a_hold_that_comes_between_look_and_cut_is_kept() {
-    let place = Place::new();
+async fn a_hold_that_comes_between_look_and_cut_is_kept(engine: Engine) {
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![kept(1, 10), kept(2, 10)])).await.unwrap();
     later(&place, T0 + 12 * DAY).await;
@@ -206,12 +210,11 @@ async fn a_hold_that_comes_between_look_and_cut_is_kept() {
     assert_eq!(left(&place).await, [0, 1, 0]);
 }
 
-#[tokio::test]
-async fn a_hold_refuses_the_erasure_of_whoever_it_covers_and_of_nobody_else() {
+async fn a_hold_refuses_the_erasure_of_whoever_it_covers_and_of_nobody_else(engine: Engine) {
     let [here, gateway] = [1, 2].map(|byte| PseudonymKey::new(&[byte; 32]));
     let [jane, bob] = ["jane@example.com", "bob@example.com"].map(|name| subject_row(&here, &gateway, name));
     let of_jane = closed(1, |closed| closed.request.caller.subject = Some(jane.pseudonym));
-    let place = Place::new();
+    let place = Place::new(engine).await;
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![of_jane])).await.unwrap();
     place.store().put_subjects(INSTANCE, vec![jane.clone(), bob.clone()], T0).await.unwrap();
