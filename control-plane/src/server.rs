@@ -109,6 +109,10 @@ pub enum StartError {
     /// What was erased and held could not be told to the store of audit records.
     #[error("can't bring erasures and holds into the store of audit records: {0}")]
     Ledger(#[from] LedgerError),
+    /// PostgreSQL can't be used.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] crate::audit::store::postgres::OpenError),
     /// The keys of the audit can't be used.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -137,7 +141,11 @@ impl StartError {
                 "give `--tls-cert` and `--tls-key`, listen on 127.0.0.1, or say `--insecure` where something else encrypts",
             ),
             Self::AuditReplicas => Some(
-                "leave out `--audit-store`, so that records stay on the gateways, or run one control plane over an embedded store",
+                "`--audit-store postgres://user@host/database` keeps them for all; without it they stay on the gateways",
+            ),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(crate::audit::store::postgres::OpenError::OtherKeys) => Some(
+                "copy `audit-witness.key` and `audit-persons.key` from the first replica, or let all share a folder with `--audit-key-dir`",
             ),
             Self::Listen { .. } => Some("another process may have the port; choose one with `--listen`"),
             _ => None,
@@ -454,16 +462,22 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-/// Opens what keeps audit records. Not on a runtime's thread: a file is read and may be brought to a new form.
+/// Opens what keeps audit records. A file not on a runtime's thread: it is read and may be brought to a new form.
 async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Option<Audit>, StartError> {
     let ledger = Ledger::new(Arc::clone(packs));
-    let (path, data_dir) = match &settings.audit {
+    let path = match &settings.audit {
         AuditSettings::Off => return Ok(None),
         AuditSettings::Given(store) => {
-            let witness = Arc::new(Witness::open(&settings.data_dir)?);
-            return Ok(Some(Audit::new(Arc::clone(store), witness, ledger)));
+            return Ok(Some(Audit::new(Arc::clone(store), witness(settings)?, ledger)));
         }
-        AuditSettings::Sqlite(path) => (path.clone(), settings.data_dir.clone()),
+        #[cfg(feature = "postgres")]
+        AuditSettings::Postgres(postgres) => {
+            let witness = witness(settings)?;
+            let store = connect_audit(postgres, settings.first_load).await?;
+            store.claim(witness.public().0, witness.persons_id()).await?;
+            return Ok(Some(Audit::new(Arc::new(store), witness, ledger)));
+        }
+        AuditSettings::Sqlite(path) => path.clone(),
     };
     #[cfg(feature = "etcd")]
     if matches!(settings.store, StoreSettings::Etcd(_)) {
@@ -472,13 +486,43 @@ async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Optio
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         make_folder(folder)?;
     }
+    let witness = witness(settings)?;
     let stopped = sqlite::OpenError::Io { path: path.clone(), source: io::Error::other("it was stopped") };
-    let opening = tokio::task::spawn_blocking(move || {
-        let witness = Arc::new(Witness::open(&data_dir)?);
-        let store = Arc::new(sqlite::Sqlite::open(&path)?);
-        Ok::<_, StartError>(Audit::new(store, witness, ledger))
-    });
-    opening.await.map_err(|_| StartError::Audit(stopped))?.map(Some)
+    let opening = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path));
+    let store = opening.await.map_err(|_| StartError::Audit(stopped))??;
+    Ok(Some(Audit::new(Arc::new(store), witness, ledger)))
+}
+
+/// The keys of the audit.
+fn witness(settings: &Settings) -> Result<Arc<Witness>, StartError> {
+    let folder = settings.audit_key_dir.as_ref().unwrap_or(&settings.data_dir);
+    make_folder(folder)?;
+    Ok(Arc::new(Witness::open(folder)?))
+}
+
+/// Connects, and tries again for a while where the server does not answer: it may be starting too.
+#[cfg(feature = "postgres")]
+async fn connect_audit(
+    settings: &crate::audit::store::postgres::PostgresSettings,
+    within: Duration,
+) -> Result<crate::audit::store::postgres::Postgres, StartError> {
+    use crate::{
+        audit::store::postgres::{OpenError, Postgres},
+        backoff::Backoff,
+    };
+
+    let deadline = tokio::time::Instant::now() + within;
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+    loop {
+        match Postgres::open(settings.clone()).await {
+            Ok(store) => return Ok(store),
+            Err(OpenError::Unavailable(reason)) if tokio::time::Instant::now() < deadline => {
+                tracing::info!(reason, "Store of audit records does not answer yet.");
+                tokio::time::sleep(backoff.next()).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 async fn open(settings: &Settings) -> Result<(Arc<dyn Store>, Opened), StartError> {

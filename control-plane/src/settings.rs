@@ -33,6 +33,8 @@ pub struct Settings {
     pub retention: RetentionSettings,
     /// Where the bootstrap token is written.
     pub data_dir: PathBuf,
+    /// Where the keys of the audit are; absent: the folder above.
+    pub audit_key_dir: Option<PathBuf>,
     /// Certificates; absent: clear text.
     pub tls: Option<TlsSettings>,
     /// How often the files of the certificates are looked at.
@@ -76,6 +78,9 @@ pub enum AuditSettings {
     Off,
     /// One SQLite file, one process.
     Sqlite(PathBuf),
+    /// A PostgreSQL server, for several replicas.
+    #[cfg(feature = "postgres")]
+    Postgres(crate::audit::store::postgres::PostgresSettings),
     /// A store that is open already.
     Given(Arc<dyn AuditStore>),
 }
@@ -103,6 +108,7 @@ impl Settings {
             ingest: IngestSettings::default(),
             retention: RetentionSettings::default(),
             data_dir,
+            audit_key_dir: None,
             tls: None,
             tls_reload: Duration::from_secs(5),
             insecure: false,

@@ -43,12 +43,13 @@ pub(crate) struct Witness {
 }
 
 impl Witness {
-    /// The keys below `data_dir`, made by the first start: files that their owner alone can read, written once.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self, WitnessError> {
+    /// The keys in a folder, made by the first start: files that their owner alone can read, written once. Replicas may
+    /// share the folder.
+    pub(crate) fn open(folder: &Path) -> Result<Self, WitnessError> {
         let new_seed = || Signer::generate().ok()?.seed_hex().ok();
-        let (path, seed) = secret(data_dir, WITNESS, new_seed)?;
+        let (path, seed) = secret(folder, WITNESS, new_seed)?;
         let signer = Signer::from_seed_hex(&seed).map_err(|_| WitnessError::NotAKey { path })?;
-        let (path, key) = secret(data_dir, PERSONS, || random_key_hex().ok())?;
+        let (path, key) = secret(folder, PERSONS, || random_key_hex().ok())?;
         let persons = PseudonymKey::from_hex(&key).map_err(|_| WitnessError::NotAKey { path })?;
         Ok(Self { signer, persons })
     }
@@ -66,6 +67,12 @@ impl Witness {
         StoreTombstone::sign(&self.signer, instance, cut)
     }
 
+    /// Tells the key that joins pseudonyms from others, and tells nothing of it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn persons_id(&self) -> [u8; 16] {
+        self.persons.id().0
+    }
+
     /// The person of that name.
     pub(crate) fn person(&self, name: &str) -> Subject {
         self.persons.subject(name)
@@ -74,35 +81,66 @@ impl Witness {
 
 /// What is in a file, made where there is none.
 fn secret(
-    data_dir: &Path,
+    folder: &Path,
     file: &str,
     new: impl FnOnce() -> Option<String>,
 ) -> Result<(PathBuf, String), WitnessError> {
-    let path = data_dir.join(file);
+    let path = folder.join(file);
     let io = |source| WitnessError::Io { path: path.clone(), source };
     match fs::read_to_string(&path) {
         Ok(text) => Ok((path, text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = new().ok_or_else(|| WitnessError::NotAKey { path: path.clone() })?;
-            write_new(&path, &text).map_err(io)?;
-            Ok((path, text))
+            match write_new(&path, &text) {
+                Ok(()) => Ok((path, text)),
+                // Another start was faster: its key stays.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    let text = fs::read_to_string(&path).map_err(io)?;
+                    Ok((path, text))
+                }
+                Err(error) => Err(io(error)),
+            }
         }
         Err(error) => Err(io(error)),
     }
 }
 
-/// Written beside, synced, then put in place: there is the whole key or none.
+/// Written beside, synced, then put in place where nothing is: there is the whole key or none.
 fn write_new(path: &Path, seed: &str) -> io::Result<()> {
     use std::io::Write as _;
-    let beside = path.with_extension("new");
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", uuid::Uuid::now_v7()));
+    let beside = PathBuf::from(beside);
     let mut options = fs::File::options();
-    options.create(true).truncate(true).write(true);
+    options.create_new(true).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&beside)?;
-    file.write_all(seed.as_bytes())?;
-    file.sync_all()?;
-    // Another start may have been faster: its key stays.
-    fs::hard_link(&beside, path)?;
-    fs::remove_file(&beside)
+    let written = file
+        .write_all(seed.as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&beside, path));
+    fs::remove_file(&beside)?;
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_over_one_folder_at_the_same_time_have_the_same_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened: Vec<Witness> = std::thread::scope(|scope| {
+            let starts: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| Witness::open(folder.path()).unwrap())).collect();
+            starts.into_iter().map(|start| start.join().unwrap()).collect()
+        });
+        let person = |witness: &Witness| witness.person("jane@example.com").pseudonym();
+        for other in &opened {
+            assert_eq!(other.public().0, opened[0].public().0);
+            assert_eq!(person(other), person(&opened[0]));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside");
+    }
 }

@@ -25,13 +25,17 @@ layers::options! {
     /// TLS. Default embedded:DATA_DIR/store.redb.
     #[arg(value_name = "STORE")]
     store: Option<String> = "KEEPTRUSTS_CONTROL_PLANE_STORE";
-    /// Where audit records of gateways are kept: `sqlite:FILE`, or `off` to leave them on the gateways. Default
-    /// sqlite:DATA_DIR/audit.sqlite, and `off` over etcd.
+    /// Where audit records of gateways are kept: `sqlite:FILE` for one process, `postgres://user@host:5432/database` for
+    /// several, `off` to leave them on the gateways. Default sqlite:DATA_DIR/audit.sqlite, and `off` over etcd.
     #[arg(value_name = "STORE")]
     audit_store: Option<String> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_STORE";
     /// Days that every audit record is kept at least. It lengthens what packs say and never shortens it. Default 0.
     #[arg(value_name = "DAYS")]
     audit_retention_days: Option<u32> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_RETENTION_DAYS";
+    /// The folder of the keys that countersign records and join pseudonyms. All replicas over one PostgreSQL need the
+    /// same: let them share the folder, or copy its two files. Default: that of `--data-dir`.
+    #[arg(value_name = "FOLDER")]
+    audit_key_dir: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_KEY_DIR";
     /// The folder of the embedded store and of the bootstrap token. Default ./kt-control-plane.
     #[arg(value_name = "FOLDER")]
     data_dir: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_DATA_DIR";
@@ -72,6 +76,16 @@ layers::options! {
     /// The file of that user's password.
     #[arg(value_name = "FILE")]
     etcd_password_file: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_ETCD_PASSWORD_FILE";
+    /// Authorities of PostgreSQL's certificate beside the system's, PEM. With it TLS also on the loopback; to other hosts
+    /// always.
+    #[arg(value_name = "FILE")]
+    postgres_ca: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_POSTGRES_CA";
+    /// The file of the password, read anew for each connection. Without it PGPASSWORD, then PGPASSFILE or ~/.pgpass.
+    #[arg(value_name = "FILE")]
+    postgres_password_file: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_POSTGRES_PASSWORD_FILE";
+    /// Talks to PostgreSQL in clear text also beyond the loopback: only where something else encrypts.
+    #[arg(num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    postgres_insecure: Option<bool> = "KEEPTRUSTS_CONTROL_PLANE_POSTGRES_INSECURE";
     /// Bytes of packs that are kept in memory. Default 67108864.
     #[arg(value_name = "BYTES")]
     body_cache_bytes: Option<usize> = "KEEPTRUSTS_CONTROL_PLANE_BODY_CACHE_BYTES";
@@ -113,6 +127,7 @@ impl Options {
             return Err(self.no_etcd());
         }
         settings.audit = self.audit(&settings)?;
+        settings.audit_key_dir.clone_from(&self.audit_key_dir);
         settings.listen = self.listen.unwrap_or(settings.listen);
         settings.admin_listen = self.admin_listen.or(settings.admin_listen);
         settings.insecure = self.insecure.unwrap_or(false);
@@ -133,17 +148,73 @@ impl Options {
     }
 
     fn audit(&self, settings: &Settings) -> Result<AuditSettings, CliError> {
-        match self.audit_store.as_deref() {
+        let given = self.audit_store.as_deref();
+        if let Some(url) = given.filter(|url| is_postgres(url)) {
+            return self.postgres(url);
+        }
+        if let Some(option) = self.postgres_option() {
+            return Err(CliError::usage(format!(
+                "`{option}` is given, and audit records are not in PostgreSQL"
+            ))
+            .with_help("`--audit-store postgres://user@host/database` names a server"));
+        }
+        match given {
             Some("off") => Ok(AuditSettings::Off),
             Some(given) => match given.strip_prefix("sqlite:").filter(|file| !file.is_empty()) {
                 Some(file) => Ok(AuditSettings::Sqlite(PathBuf::from(file))),
-                None => Err(CliError::usage(format!("`{given}` is no store of audit records"))
-                    .with_help("use `sqlite:FILE` or `off`")),
+                // Not shown: it may hold a password.
+                None => Err(CliError::usage("the store of audit records is none that is known")
+                    .with_help("use `sqlite:FILE`, `postgres://user@host/database` or `off`")),
             },
             None if matches!(settings.store, StoreSettings::Embedded(_)) => Ok(settings.audit.clone()),
             // Equal replicas would each keep a part.
             None => Ok(AuditSettings::Off),
         }
+    }
+
+    #[cfg(feature = "postgres")]
+    fn postgres(&self, url: &str) -> Result<AuditSettings, CliError> {
+        use kt_control_plane::audit::store::postgres::{
+            PostgresOptions, PostgresSettings, PostgresSettingsError,
+        };
+
+        let options = PostgresOptions {
+            ca_file: self.postgres_ca.clone(),
+            password_file: self.postgres_password_file.clone(),
+            clear_text: self.postgres_insecure.unwrap_or(false),
+        };
+        PostgresSettings::new(url, options).map(AuditSettings::Postgres).map_err(|error| {
+            let refused = CliError::usage(format!("`--audit-store`: {error}"));
+            match error {
+                PostgresSettingsError::ClearText(_) => refused.with_help(
+                    "leave `sslmode` out, or say `--postgres-insecure` where something else encrypts",
+                ),
+                PostgresSettingsError::PasswordInUrl => {
+                    refused.with_help("`--postgres-password-file FILE`, PGPASSWORD or PGPASSFILE")
+                }
+                PostgresSettingsError::Contradiction => {
+                    refused.with_help("leave out `--postgres-insecure`, or `sslmode` and `--postgres-ca`")
+                }
+                _ => refused.with_help("`--audit-store postgres://user@host:5432/database`"),
+            }
+        })
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    fn postgres(&self, _: &str) -> Result<AuditSettings, CliError> {
+        Err(CliError::usage("this build of `kt` keeps no audit records in PostgreSQL")
+            .with_help("build it with the feature `postgres`, or use `--audit-store sqlite:FILE`"))
+    }
+
+    /// An option of PostgreSQL that was given.
+    fn postgres_option(&self) -> Option<&'static str> {
+        [
+            ("--postgres-ca", self.postgres_ca.is_some()),
+            ("--postgres-password-file", self.postgres_password_file.is_some()),
+            ("--postgres-insecure", self.postgres_insecure.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(option, is_given)| is_given.then_some(option))
     }
 
     fn store(&self, written: &str) -> Result<StoreSettings, CliError> {
@@ -241,6 +312,10 @@ impl Options {
     }
 }
 
+fn is_postgres(store: &str) -> bool {
+    store.starts_with("postgres://") || store.starts_with("postgresql://")
+}
+
 /// It becomes part of a key of the store.
 fn replica(name: String) -> Result<String, CliError> {
     let is_good = (1..=63).contains(&name.len())
@@ -302,6 +377,8 @@ mod tests {
             (&["--store", "postgres://u:secret@h"][..], "none that is known"),
             (&["--store", "embedded:"], "names no file"),
             (&["--etcd-user", "u"], "the store is embedded"),
+            (&["--audit-store", "mysql://u:secret@h"], "none that is known"),
+            (&["--postgres-insecure"], "not in PostgreSQL"),
             (&["--tls-cert", "c"], "go together"),
             (&["--tls-client-ca", "c"], "goes with"),
             (&["--trust-key", "no such file"], "no public key"),
@@ -323,5 +400,28 @@ mod tests {
         let StoreSettings::Etcd(etcd) = settings.store else { panic!("etcd") };
         assert_eq!(etcd.members(), ["a:1", "b:2"]);
         assert!(typed(&["--store", "etcd://u:p@a"]).settings().is_err());
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn audit_records_go_to_the_server_that_is_named_and_never_in_clear_text_by_mistake() {
+        let store = |arguments: &[&str]| typed(arguments).settings().map(|settings| settings.audit);
+        for arguments in [
+            &["--audit-store", "postgres://u@db/d"][..],
+            &["--audit-store", "postgresql://u@localhost/d", "--postgres-password-file", "f"],
+            &["--audit-store", "postgres://u@db/d?sslmode=disable", "--postgres-insecure"],
+            &["--store", "etcd://a", "--audit-store", "postgres://u@db/d", "--postgres-ca", "f"],
+        ] {
+            assert!(matches!(store(arguments), Ok(AuditSettings::Postgres(_))), "{arguments:?}");
+        }
+        for (url, why) in [
+            ("postgres://u:secret@db/d", "holds a password"),
+            ("postgres://u@db/d?sslmode=disable", "clear text"),
+            ("postgres://u@db/d?secret=1", "no address"),
+        ] {
+            let error = store(&["--audit-store", url]).unwrap_err();
+            assert!(error.to_string().contains(why), "{url}: {error}");
+            assert_eq!(error.exit(), crate::exit::Exit::Usage);
+        }
     }
 }

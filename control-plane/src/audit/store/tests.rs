@@ -18,8 +18,6 @@ use uuid::Uuid;
 
 use super::{sqlite::Sqlite, *};
 
-
-
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
 const EPOCH: Epoch = Epoch([9; 16]);
 const T0: i64 = 1_764_000_000_000_000;
@@ -191,7 +189,11 @@ fn has(folder: &std::path::Path, wanted: &[u8]) -> bool {
     std::fs::read_dir(folder).unwrap().any(|entry| {
         let path = entry.unwrap().path();
         // What ends meanwhile holds nothing.
-        if path.is_dir() { has(&path, wanted) } else { std::fs::read(path).is_ok_and(|bytes| memory(&bytes, wanted)) }
+        if path.is_dir() {
+            has(&path, wanted)
+        } else {
+            std::fs::read(path).is_ok_and(|bytes| memory(&bytes, wanted))
+        }
     })
 }
 
@@ -514,7 +516,10 @@ async fn an_erased_person_is_in_no_byte_of_the_files_and_stays_erased(engine: En
     place.store().put_subjects(INSTANCE, vec![jane.clone(), omar.clone()], T0).await.unwrap();
     let elsewhere = subject_row(&here, &two, "jane@example.com");
     place.store().put_subjects(OTHER, vec![elsewhere.clone()], T0).await.unwrap();
-    assert!(place.has(sealed.as_bytes()).await && place.has(key.as_bytes()).await, "the search finds what is there");
+    assert!(
+        place.has(sealed.as_bytes()).await && place.has(key.as_bytes()).await,
+        "the search finds what is there"
+    );
     let chain = place.store().chain(INSTANCE, None, 10).await.unwrap();
 
     // By one pseudonym, with all others.
