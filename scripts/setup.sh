@@ -39,6 +39,10 @@ if [ "$goal" = test ]; then
     need etcd etcd-server
     need etcdctl etcd-client
 fi
+if [ "$goal" = test ] || [ "$goal" = bench ] || [ "$goal" = chaos ]; then
+    # A real server for the store of audit records of a fleet. Debian keeps its programs off the PATH, a folder a version.
+    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need postgres postgresql
+fi
 
 # The client of etcd compiles protobuf files with a protoc, which has to find the well-known ones too: Debian has those
 # in a package of their own. Where there is neither and no right to install, a protoc in Rust does for this folder.
