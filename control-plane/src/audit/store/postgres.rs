@@ -10,6 +10,7 @@
 
 mod codes;
 mod erase;
+mod keep;
 mod link;
 mod read;
 mod schema;
@@ -20,7 +21,7 @@ mod write;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use kt_audit::{InstanceId, Position, Pseudonym};
+use kt_audit::{InstanceId, Position, Pseudonym, sign::StoreTombstone};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
@@ -30,8 +31,9 @@ use self::{
     schema::{day_of, make_days},
 };
 use super::{
-    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Erased, Erasure, EventFilter, InstanceRow,
-    Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow, ToErase, Vouched,
+    Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Due, Erasing, Erasure, EventFilter, Hold,
+    InstanceRow, Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow,
+    ToErase, Vouched,
 };
 
 /// Batches that wait for the writer at most; more wait for their turn.
@@ -365,7 +367,7 @@ impl AuditStore for Postgres {
         self.read(move |link| read::pseudonyms(link, person).boxed())
     }
 
-    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Option<Erased>, AuditStoreError>> {
+    fn erase(&self, erasure: Erasure) -> BoxFuture<'_, Result<Erasing, AuditStoreError>> {
         self.write(move |link| erase::erase(link, erasure).boxed())
     }
 
@@ -380,6 +382,38 @@ impl AuditStore for Postgres {
         now_us: i64,
     ) -> BoxFuture<'_, Result<(), AuditStoreError>> {
         self.write(move |link| erase::put_erased(link, instance, pseudonym, now_us).boxed())
+    }
+
+    fn due(
+        &self,
+        now_us: i64,
+        least_days: u32,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Option<Due>, AuditStoreError>> {
+        self.read(move |link| keep::due(link, now_us, least_days, limit).boxed())
+    }
+
+    fn cut(
+        &self,
+        instance: InstanceId,
+        tombstone: StoreTombstone,
+    ) -> BoxFuture<'_, Result<bool, AuditStoreError>> {
+        self.write(move |link| keep::cut(link, instance, tombstone).boxed())
+    }
+
+    fn tombstones(
+        &self,
+        instance: InstanceId,
+    ) -> BoxFuture<'_, Result<Vec<StoreTombstone>, AuditStoreError>> {
+        self.read(move |link| keep::tombstones(link, instance).boxed())
+    }
+
+    fn put_hold(&self, hold: Hold) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| keep::put_hold(link, hold).boxed())
+    }
+
+    fn release_hold(&self, id: Uuid) -> BoxFuture<'_, Result<(), AuditStoreError>> {
+        self.write(move |link| keep::release_hold(link, id).boxed())
     }
 
     fn note(

@@ -42,6 +42,9 @@ CREATE TABLE runs (
   ordinal bigint NOT NULL,
   sequence bigint NOT NULL,
   hash bytea NOT NULL,
+  -- What the record before has asked for, for one that asks for nothing.
+  keep_days bigint NOT NULL,
+  keep_immutable boolean NOT NULL,
   UNIQUE (instance_no, epoch)
 ) WITH (fillfactor = 50);
 
@@ -55,10 +58,15 @@ CREATE TABLE records (
   stored_us bigint NOT NULL,
   previous bytea NOT NULL,
   hash bytea NOT NULL,
-  payload bytea NOT NULL
+  payload bytea NOT NULL,
+  -- Until when it is kept at least, and what it was written under: retention.
+  keep_until_us bigint NOT NULL,
+  keep_days bigint NOT NULL,
+  keep_immutable boolean NOT NULL
 ) PARTITION BY RANGE (stored_us);
 CREATE INDEX records_id ON records (id);
 CREATE INDEX records_run ON records (run_no, sequence);
+CREATE INDEX records_keep ON records (keep_until_us);
 
 -- What people filter and count by, apart from the bytes: counting reads a hundred bytes a record, not two thousand.
 CREATE TABLE facts (
@@ -122,6 +130,32 @@ CREATE TABLE quarantine (
   payload bytea NOT NULL,
   stored_us bigint NOT NULL,
   PRIMARY KEY (instance_no, epoch, sequence, hash)
+);
+
+-- What retention has taken out, and the control plane's word for it.
+CREATE TABLE cuts (
+  run_no bigint NOT NULL REFERENCES runs (no),
+  first bigint NOT NULL,
+  last bigint NOT NULL,
+  before bytea NOT NULL,
+  last_hash bytea NOT NULL,
+  records bigint NOT NULL,
+  newest_us bigint NOT NULL,
+  keep_days bigint NOT NULL,
+  keep_immutable boolean NOT NULL,
+  cut_us bigint NOT NULL,
+  key bytea NOT NULL,
+  signature bytea NOT NULL,
+  PRIMARY KEY (run_no, first, cut_us)
+);
+
+CREATE TABLE holds (
+  id uuid PRIMARY KEY,
+  person bytea,
+  subject bytea,
+  fleet text,
+  from_us bigint,
+  to_us bigint
 );
 
 -- Persons: who is behind pseudonyms. Who was erased keeps a row, so that a name which comes later is not kept.

@@ -7,20 +7,34 @@ use kt_audit::{InstanceId, Pseudonym};
 use uuid::Uuid;
 
 use super::{
-    super::{Erased, Erasure, ToErase, Who},
+    super::{Erased, Erasing, Erasure, ToErase, Who},
     codes::{natural, text},
+    keep,
     link::{Fault, Link, Writing},
     read::fixed,
     write::bytes,
 };
 
-pub(super) async fn erase(link: &mut Link, erasure: Erasure) -> Result<Option<Erased>, Fault> {
+pub(super) async fn erase(link: &mut Link, erasure: Erasure) -> Result<Erasing, Fault> {
     let mut writing = link.transaction().await?;
-    let Some(person) = person(&mut writing, erasure.who).await? else { return Ok(None) };
+    let Some(person) = person(&mut writing, erasure.who).await? else { return Ok(Erasing::Unknown) };
+    keep::no_new_holds(&writing).await?;
+    let held = keep::held(&mut writing, &person).await?;
+    if !held.is_empty() && !erasure.is_repeat && !is_erased(&mut writing, &person).await? {
+        return Ok(Erasing::Held(held));
+    }
     destroy(&mut writing, &erasure, &person).await?;
     let erased = outcome(&mut writing, erasure.id, &person).await?;
     writing.commit().await?;
-    Ok(Some(erased))
+    Ok(Erasing::Done(erased))
+}
+
+async fn is_erased(writing: &mut Writing<'_>, person: &[u8; 16]) -> Result<bool, Fault> {
+    let person = person.as_slice();
+    let found = writing
+        .query_opt("SELECT 1 FROM persons WHERE person = $1 AND erased_us IS NOT NULL", &[&person])
+        .await?;
+    Ok(found.is_some())
 }
 
 async fn person(writing: &mut Writing<'_>, who: Who) -> Result<Option<[u8; 16]>, Fault> {
@@ -69,8 +83,8 @@ async fn destroy(writing: &mut Writing<'_>, erasure: &Erasure, person: &[u8; 16]
         .await
 }
 
-async fn outcome(writing: &mut Writing<'_>, id: Uuid, person: &[u8; 16]) -> Result<Erased, Fault> {
-    let person = person.as_slice();
+async fn outcome(writing: &mut Writing<'_>, id: Uuid, of: &[u8; 16]) -> Result<Erased, Fault> {
+    let person = of.as_slice();
     let pseudonyms = writing
         .query("SELECT DISTINCT pseudonym FROM pseudonyms WHERE person = $1 ORDER BY pseudonym", &[&person])
         .await?
@@ -89,7 +103,12 @@ async fn outcome(writing: &mut Writing<'_>, id: Uuid, person: &[u8; 16]) -> Resu
             &[&person],
         )
         .await?;
-    Ok(Erased { pseudonyms, sealed: natural(sealed), pending: natural(pending.try_get(0)?) })
+    Ok(Erased {
+        person: Some(Pseudonym::from_bytes(*of)),
+        pseudonyms,
+        sealed: natural(sealed),
+        pending: natural(pending.try_get(0)?),
+    })
 }
 
 pub(super) async fn erasures(link: &mut Link, instance: InstanceId) -> Result<Vec<ToErase>, Fault> {

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use kt_audit::{
     Digest, Epoch, InstanceId, Position, Pseudonym,
-    record::{End, Kind, Verdict},
+    record::{End, Kind, Retention, Verdict},
 };
 use tokio_postgres::{Row as SqlRow, types::ToSql};
 use uuid::Uuid;
@@ -42,11 +42,18 @@ pub(super) fn fixed<const N: usize>(row: &SqlRow, at: usize) -> Result<[u8; N], 
         .map_err(|_| Fault::Corrupt(format!("a value has {} bytes instead of {N}", bytes.len())))
 }
 
+/// Days and whether they can be shortened.
+pub(super) fn retention(row: &SqlRow, at: usize) -> Result<Retention, Fault> {
+    let days: i64 = row.try_get(at)?;
+    let days = u32::try_from(days).map_err(|_| Fault::Corrupt(format!("{days} days of retention")))?;
+    Ok(Retention { days, immutable: row.try_get(at + 1)? })
+}
+
 fn words(row: &SqlRow, at: usize) -> Result<Arc<str>, Fault> {
     Ok(row.try_get::<_, &str>(at)?.into())
 }
 
-fn number(row: &SqlRow, at: usize) -> Result<u64, Fault> {
+pub(super) fn number(row: &SqlRow, at: usize) -> Result<u64, Fault> {
     Ok(natural(row.try_get(at)?))
 }
 

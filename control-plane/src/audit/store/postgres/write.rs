@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, pin::pin};
 
-use kt_audit::{Digest, InstanceId, Position, Pseudonym};
+use kt_audit::{Digest, InstanceId, Position, Pseudonym, record::Retention};
 use tokio_postgres::{
     binary_copy::BinaryCopyInWriter,
     types::{ToSql, Type},
@@ -12,7 +12,8 @@ use super::{
     super::{Appended, Batch, NewRow, Noted, Origin, SubjectRow, Trouble},
     codes::{int, text, verdict_code},
     link::{Fault, Link, Writing},
-    read::fixed,
+    read::{fixed, retention},
+    schema::DAY_US,
 };
 
 /// A record that is on its way to its table.
@@ -20,13 +21,19 @@ struct Pending<'b> {
     id: i64,
     run: i64,
     stored_us: i64,
+    keep: Retention,
     new: &'b NewRow,
 }
+
+/// How long the first records of a run are kept, where none has said anything yet: the default of a pack.
+const UNASKED: Retention = Retention { days: 365, immutable: false };
 
 /// The mark of a run, as it stands in its row.
 struct Run {
     no: i64,
     last: Option<(u64, Digest)>,
+    /// What a record that asks for nothing is kept by: what the one before has asked for.
+    keep: Retention,
 }
 
 /// Adds batches in one transaction. Until its end no other replica adds any: places become visible in their order, and
@@ -59,14 +66,14 @@ impl<'b> Adding<'_, 'b> {
     async fn append(&mut self, batch: &'b Batch) -> Result<Appended, Fault> {
         let instance = put_instance(&mut self.writing, &batch.origin, batch.stored_us).await?;
         let mut noted = Vec::new();
-        let run = run(&mut self.writing, instance, batch, &mut noted).await?;
+        let mut run = run(&mut self.writing, instance, batch, &mut noted).await?;
         let place = |trouble, first, last| Noted { trouble, epoch: batch.epoch, first, last };
 
         let mark = run.last;
         let is_new = |new: &&NewRow| mark.is_none_or(|(sequence, _)| new.row.sequence > sequence);
         let known = batch.rows.iter().take_while(|new| !is_new(new)).count();
         let (old, new) = batch.rows.split_at_checked(known).unwrap_or((&batch.rows, &[]));
-        let (duplicates, filled) = self.repeats(instance, run.no, batch, old, &mut noted).await?;
+        let (duplicates, filled) = self.repeats(instance, &mut run, batch, old, &mut noted).await?;
         if let Some(NewRow { row: first, .. }) = new.first() {
             let expected = mark.map_or(0, |(sequence, _)| sequence.saturating_add(1));
             if first.sequence > expected {
@@ -76,13 +83,19 @@ impl<'b> Adding<'_, 'b> {
             }
         }
         for row in new {
-            self.add(run.no, batch.stored_us, row);
+            self.add(&mut run, batch.stored_us, row);
         }
         if let Some(NewRow { row: last, .. }) = new.last() {
             self.writing
                 .execute(
-                    "UPDATE runs SET sequence = $2, hash = $3 WHERE no = $1",
-                    &[&run.no, &int(last.sequence), &last.hash.0.as_slice()],
+                    "UPDATE runs SET sequence = $2, hash = $3, keep_days = $4, keep_immutable = $5 WHERE no = $1",
+                    &[
+                        &run.no,
+                        &int(last.sequence),
+                        &last.hash.0.as_slice(),
+                        &i64::from(run.keep.days),
+                        &run.keep.immutable,
+                    ],
                 )
                 .await?;
         }
@@ -102,17 +115,18 @@ impl<'b> Adding<'_, 'b> {
         Ok(Appended { duplicates, noted })
     }
 
-    fn add(&mut self, run: i64, stored_us: i64, new: &'b NewRow) {
+    fn add(&mut self, run: &mut Run, stored_us: i64, new: &'b NewRow) {
         self.last = self.last.saturating_add(1);
-        self.pending.push(Pending { id: self.last, run, stored_us, new });
+        run.keep = new.facts.retention.unwrap_or(run.keep);
+        self.pending.push(Pending { id: self.last, run: run.no, stored_us, keep: run.keep, new });
     }
 
-    /// What is at or before the mark: there already, or the filling of a gap, which is added and counts as there too. What
-    /// is neither is kept apart. Tells how many were there and how many were added.
+    /// What is at or before the mark: there already, taken out by retention, or the filling of a gap, which is added and
+    /// counts as there too. What is none of these is kept apart. Tells how many were there and how many were added.
     async fn repeats(
         &mut self,
         instance: i64,
-        run: i64,
+        run: &mut Run,
         batch: &'b Batch,
         old: &'b [NewRow],
         noted: &mut Vec<Noted>,
@@ -124,18 +138,31 @@ impl<'b> Adding<'_, 'b> {
             .writing
             .query(
                 "SELECT sequence, hash FROM records WHERE run_no = $1 AND sequence BETWEEN $2 AND $3",
-                &[&run, &int(first.row.sequence), &int(last.row.sequence)],
+                &[&run.no, &int(first.row.sequence), &int(last.row.sequence)],
             )
             .await?;
         let mut stored = std::collections::BTreeMap::new();
         for row in rows {
             stored.insert(row.try_get::<_, i64>(0)?, Digest(fixed(&row, 1)?));
         }
+        let cuts = self
+            .writing
+            .query(
+                "SELECT first, last FROM cuts WHERE run_no = $1 AND last >= $2 AND first <= $3",
+                &[&run.no, &int(first.row.sequence), &int(last.row.sequence)],
+            )
+            .await?;
+        let mut cut = Vec::with_capacity(cuts.len());
+        for row in cuts {
+            cut.push(row.try_get::<_, i64>(0)?..=row.try_get::<_, i64>(1)?);
+        }
         let (mut duplicates, mut filled) = (0, 0);
         for new in old {
             let NewRow { row, .. } = new;
             match stored.get(&int(row.sequence)) {
                 Some(hash) if *hash == row.hash => duplicates += 1,
+                // Retention has taken it out; it does not come back.
+                None if cut.iter().any(|cut| cut.contains(&int(row.sequence))) => duplicates += 1,
                 None => {
                     self.add(run, batch.stored_us, new);
                     (duplicates, filled) = (duplicates + 1, filled + 1);
@@ -177,15 +204,30 @@ impl<'b> Adding<'_, 'b> {
             return Ok(());
         }
         let copy = self.writing.copy_in(
-            "COPY records (id, run_no, sequence, time_us, stored_us, previous, hash, payload) FROM STDIN BINARY",
+            "COPY records (id, run_no, sequence, time_us, stored_us, previous, hash, payload, keep_until_us, keep_days,
+               keep_immutable) FROM STDIN BINARY",
         );
         let mut sink = pin!(BinaryCopyInWriter::new(copy.await?, RECORD));
         for one in &pending {
             let row = &one.new.row;
             let (previous, hash) = (row.previous.0.as_slice(), row.hash.0.as_slice());
             let (sequence, time, stored) = (int(row.sequence), &row.time_us, &one.stored_us);
+            let days = i64::from(one.keep.days);
+            let until = row.time_us.saturating_add(DAY_US.saturating_mul(days));
             sink.as_mut()
-                .write(&[&one.id, &one.run, &sequence, time, stored, &previous, &hash, &row.payload])
+                .write(&[
+                    &one.id,
+                    &one.run,
+                    &sequence,
+                    time,
+                    stored,
+                    &previous,
+                    &hash,
+                    &row.payload,
+                    &until,
+                    &days,
+                    &one.keep.immutable,
+                ])
                 .await?;
         }
         sink.finish().await?;
@@ -225,8 +267,19 @@ impl<'b> Adding<'_, 'b> {
 }
 
 /// The types of the columns of a record.
-const RECORD: &[Type] =
-    &[Type::INT8, Type::INT8, Type::INT8, Type::INT8, Type::INT8, Type::BYTEA, Type::BYTEA, Type::BYTEA];
+const RECORD: &[Type] = &[
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::INT8,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::BYTEA,
+    Type::INT8,
+    Type::INT8,
+    Type::BOOL,
+];
 
 /// Those of its facts, in the order of [`Columns::values`].
 const FACTS: &[Type] = &[
@@ -320,7 +373,7 @@ async fn run(
     let epoch = batch.epoch.0.as_slice();
     let known = writing
         .query_opt(
-            "SELECT no, sequence, hash FROM runs WHERE instance_no = $1 AND epoch = $2",
+            "SELECT no, sequence, hash, keep_days, keep_immutable FROM runs WHERE instance_no = $1 AND epoch = $2",
             &[&instance, &epoch],
         )
         .await?;
@@ -328,7 +381,7 @@ async fn run(
         let sequence: i64 = row.try_get(1)?;
         let hash = Digest(fixed(&row, 2)?);
         let last = u64::try_from(sequence).ok().map(|sequence| (sequence, hash));
-        return Ok(Run { no: row.try_get(0)?, last });
+        return Ok(Run { no: row.try_get(0)?, last, keep: retention(&row, 3)? });
     }
     let ordinal = int(batch.ordinal);
     let is_taken = writing
@@ -343,11 +396,19 @@ async fn run(
     }
     let made = writing
         .query_one(
-            "INSERT INTO runs (instance_no, epoch, ordinal, sequence, hash) VALUES ($1, $2, $3, -1, $4) RETURNING no",
-            &[&instance, &epoch, &ordinal, &Digest::ZERO.0.as_slice()],
+            "INSERT INTO runs (instance_no, epoch, ordinal, sequence, hash, keep_days, keep_immutable)
+             VALUES ($1, $2, $3, -1, $4, $5, $6) RETURNING no",
+            &[
+                &instance,
+                &epoch,
+                &ordinal,
+                &Digest::ZERO.0.as_slice(),
+                &i64::from(UNASKED.days),
+                &UNASKED.immutable,
+            ],
         )
         .await?;
-    Ok(Run { no: made.try_get(0)?, last: None })
+    Ok(Run { no: made.try_get(0)?, last: None, keep: UNASKED })
 }
 
 /// The row of an instance, made or renewed.
