@@ -1,5 +1,5 @@
-//! The fleet of `deploy/`, adapted to the loopback: three etcd members, three control planes, three gateways, HAProxy
-//! before both. Real processes, killed with SIGKILL. `KT_FLEET_ROUNDS=200` makes it a longer run.
+//! The fleet of `deploy/`, adapted to the loopback: three etcd members, PostgreSQL, three control planes, three gateways,
+//! HAProxy before both. Real processes, killed with SIGKILL. `KT_FLEET_ROUNDS=200` makes it a longer run.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use kt_control_plane::store::testing::EtcdCluster;
+use kt_control_plane::{audit::store::testing::PostgresServer, store::testing::EtcdCluster};
 use kt_tests::{fake_databricks::FakeDatabricks, process::Process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -49,6 +49,7 @@ struct Fleet {
     person: Person,
     fake: FakeDatabricks,
     etcd: EtcdCluster,
+    postgres: PostgresServer,
     replica_ports: [[u16; 2]; 3],
     gateway_ports: [u16; 3],
     processes: BTreeMap<String, Process>,
@@ -73,6 +74,10 @@ impl Fleet {
             ("listen", format!("127.0.0.1:{grpc}")),
             ("admin_listen", format!("127.0.0.1:{admin}")),
             ("store", self.etcd.url()),
+            ("audit_store", format!("postgres://kt@localhost:{}/kt", self.postgres.port())),
+            ("postgres_ca", self.path("ca.pem")),
+            ("postgres_password_file", self.path("postgres.password")),
+            ("audit_key_dir", self.path("audit-keys")),
             ("data_dir", self.path(&name)),
             ("tls_cert", self.path("ca.pem")),
             ("tls_key", self.path("key.pem")),
@@ -184,6 +189,29 @@ impl Fleet {
         judged
     }
 
+    /// The records of all three gateways are in PostgreSQL, and their chains hold.
+    async fn records_are_whole(&self, login: &[&str]) {
+        let auditor = ["auth", "token", "create", "--name", "eve", "--role", "auditor", "-o", "json"];
+        let auditor: Value = serde_json::from_str(&self.until(&auditor).await).unwrap();
+        let deadline = Instant::now() + PATIENCE;
+        while self.person.kt_with(login, auditor["secret"].as_str().unwrap()).code != 0 {
+            assert!(Instant::now() < deadline, "{}", self.said());
+            sleep(Duration::from_millis(50)).await;
+        }
+        let stored = async || {
+            let verified: Value =
+                serde_json::from_str(&self.until(&["audit", "verify", "-o", "json"]).await).unwrap();
+            let records = verified["instances"].as_array().unwrap();
+            records.iter().map(|instance| instance["records"].as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        // Both records of a request, or the one of a block, of each request that the gateways have answered.
+        while stored().await.len() < 3 {
+            assert!(Instant::now() < deadline, "{:?}\n{}", stored().await, self.said());
+            sleep(Duration::from_millis(50)).await;
+        }
+        assert!(stored().await.iter().all(|records| *records > 0));
+    }
+
     async fn until_judged(&self, text: &str, status: u16, pack: &str) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -197,6 +225,17 @@ impl Fleet {
     }
 }
 
+/// A server as `deploy/` has it: TLS and a password.
+async fn postgres(made: &rcgen::CertifiedKey<rcgen::KeyPair>) -> PostgresServer {
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let hba = "local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n";
+    let files = [("server.crt", cert.as_str()), ("server.key", &key), ("pg_hba.conf", hba)];
+    let server = PostgresServer::start_with(&["ssl=on"], &files).await.unwrap();
+    server.database("kt").await.unwrap();
+    server.ask("postgres", "ALTER ROLE kt PASSWORD 'hunter2'").await.unwrap();
+    server
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
     let etcd = EtcdCluster::start(3).await.unwrap();
@@ -206,10 +245,13 @@ async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     person.write("ca.pem", &made.cert.pem());
     person.write("key.pem", &made.signing_key.serialize_pem());
+    person.write("postgres.password", "hunter2\n");
+    let postgres = postgres(&made).await;
     let mut fleet = Fleet {
         person,
         fake,
         etcd,
+        postgres,
         replica_ports: [[p1, a1], [p2, a2], [p3, a3]],
         gateway_ports: [g1, g2, g3],
         processes: BTreeMap::new(),
@@ -267,11 +309,13 @@ async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
         let status = if round % 2 == 0 { 409 } else { 200 };
         fleet.kill(&format!("control-plane{}", member + 1)).await;
         fleet.etcd.kill(member).unwrap();
+        fleet.postgres.kill().unwrap();
         fleet.until(&["pack", "publish", "pack.yaml", "--message", "while some are away"]).await;
         fleet.until_judged("nightjar", status, &format!("demo@{version}")).await;
         fleet.kill(&format!("gateway{}", member + 1)).await;
         fleet.start_gateway(member);
         fleet.etcd.restart(member).await.unwrap();
+        fleet.postgres.restart().await.unwrap();
         fleet.start_replica(member);
         fleet.until_judged("nightjar", status, &format!("demo@{version}")).await;
     }
@@ -300,6 +344,7 @@ async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
         assert!(Instant::now() < deadline, "{status}\n{}", fleet.said());
         sleep(Duration::from_millis(50)).await;
     }
+    fleet.records_are_whole(&login).await;
 }
 
 /// The compose file and the units name commands, files and settings that exist.
@@ -307,7 +352,7 @@ async fn the_fleet_of_deploy_publishes_rolls_back_and_survives_kills() {
 fn what_deploy_names_exists() {
     let compose: Value = serde_saphyr::from_str(&deployed("compose.yaml")).unwrap();
     let services = compose["services"].as_object().unwrap();
-    assert_eq!(services.len(), 10);
+    assert_eq!(services.len(), 11);
     let mut mounted = 0;
     for (name, service) in services {
         for volume in service["volumes"].as_array().into_iter().flatten() {

@@ -24,5 +24,7 @@ mod real;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod shown;
 mod terminal;

@@ -20,17 +20,19 @@ use uuid::Uuid;
 use crate::{common::PATIENCE, kt::Person};
 
 /// A control plane on a folder, until it is stopped.
-struct Plane {
-    url: String,
+pub(crate) struct Plane {
+    pub(crate) url: String,
     stop: oneshot::Sender<()>,
     tasks: JoinSet<()>,
-    bootstrap: Option<String>,
+    pub(crate) bootstrap: Option<String>,
 }
 
 impl Plane {
     async fn start(data: &Path, port: u16) -> Self {
-        let mut settings = Settings::new(data);
-        settings.listen = ([127, 0, 0, 1], port).into();
+        Self::with(Settings { listen: ([127, 0, 0, 1], port).into(), ..Settings::new(data) }).await
+    }
+
+    pub(crate) async fn with(mut settings: Settings) -> Self {
         settings.admin_listen = None;
         let running = ControlPlane::start(settings).await.unwrap();
         let url = format!("http://{}", running.grpc_addr);
@@ -43,14 +45,14 @@ impl Plane {
         Self { url, stop, tasks, bootstrap }
     }
 
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.stop.send(()).unwrap();
         tokio::time::timeout(PATIENCE, self.tasks.join_next()).await.unwrap();
     }
 }
 
 /// Appends ends of requests by two people in turn.
-async fn append(log: &AuditHandle, from: u128, count: u128) -> Vec<Uuid> {
+pub(crate) async fn append(log: &AuditHandle, from: u128, count: u128) -> Vec<Uuid> {
     let mut ids = Vec::new();
     for number in from..from + count {
         let id = Uuid::from_u128(number);
@@ -64,13 +66,13 @@ async fn append(log: &AuditHandle, from: u128, count: u128) -> Vec<Uuid> {
     ids
 }
 
-struct Auditor {
-    client: AuditServiceClient<Channel>,
-    token: String,
+pub(crate) struct Auditor {
+    pub(crate) client: AuditServiceClient<Channel>,
+    pub(crate) token: String,
 }
 
 impl Auditor {
-    fn ask<T>(&self, message: T) -> Request<T> {
+    pub(crate) fn ask<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let bearer = format!("Bearer {}", self.token.trim());
         request.metadata_mut().insert("authorization", bearer.parse().unwrap());
@@ -78,7 +80,7 @@ impl Auditor {
     }
 
     /// Every stored end of a request, oldest first, and the names behind them.
-    async fn closed(&mut self) -> (Vec<Uuid>, Vec<String>) {
+    pub(crate) async fn closed(&mut self) -> (Vec<Uuid>, Vec<String>) {
         let (mut ids, mut names, mut page_token) = (Vec::new(), Vec::new(), String::new());
         loop {
             let request = v1::ListEventsRequest {
