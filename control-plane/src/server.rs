@@ -24,8 +24,10 @@ use crate::{
     admin::Admin,
     audit::{
         self, Audit, Ingest, IngestMetrics, Ledger, LedgerError, NoIngest, RetentionMetrics, Witness,
-        WitnessError, store::sqlite,
+        WitnessError,
+        store::{AuditStoreError, sqlite},
     },
+    backoff::Backoff,
     bodies::Bodies,
     bootstrap::{self, Bootstrap, BootstrapError},
     delivery::{Delivery, DeliveryMetrics},
@@ -37,6 +39,9 @@ use crate::{
     store::{Store, StoreError, embedded},
     tls::{Certificates, TlsMetrics, Unusable},
 };
+
+#[cfg(feature = "postgres")]
+use crate::audit::store::postgres::{Keys, Postgres};
 
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -263,8 +268,7 @@ impl ControlPlane {
         }
         let bootstrap = bootstrap::run(&store, &settings.data_dir, &replica).await?;
         if let Some(audit) = &audit {
-            // Before any gateway or person is served: the records may have been put back from a backup.
-            audit.ledger.repeat(&*audit.store).await?;
+            repeat_ledger(audit, &settings, &tasks, &stops.ending).await?;
             let cutting = audit::cut_expired(audit.clone(), settings.retention, retention_metrics);
             let ending = stops.ending.clone();
             tasks.spawn(async move { ending.run_until_cancelled(cutting).await });
@@ -473,8 +477,8 @@ async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Optio
         #[cfg(feature = "postgres")]
         AuditSettings::Postgres(postgres) => {
             let witness = witness(settings)?;
-            let store = connect_audit(postgres, settings.first_load).await?;
-            store.claim(witness.public().0, witness.persons_id()).await?;
+            let keys = Keys { witness: witness.public().0, persons: witness.persons_id() };
+            let store = Postgres::start(postgres.clone().with_keys(keys)).await?;
             return Ok(Some(Audit::new(Arc::new(store), witness, ledger)));
         }
         AuditSettings::Sqlite(path) => path.clone(),
@@ -500,28 +504,32 @@ fn witness(settings: &Settings) -> Result<Arc<Witness>, StartError> {
     Ok(Arc::new(Witness::open(folder)?))
 }
 
-/// Connects, and tries again for a while where the server does not answer: it may be starting too.
-#[cfg(feature = "postgres")]
-async fn connect_audit(
-    settings: &crate::audit::store::postgres::PostgresSettings,
-    within: Duration,
-) -> Result<crate::audit::store::postgres::Postgres, StartError> {
-    use crate::{
-        audit::store::postgres::{OpenError, Postgres},
-        backoff::Backoff,
-    };
-
-    let deadline = tokio::time::Instant::now() + within;
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
-    loop {
-        match Postgres::open(settings.clone()).await {
-            Ok(store) => return Ok(store),
-            Err(OpenError::Unavailable(reason)) if tokio::time::Instant::now() < deadline => {
-                tracing::info!(reason, "Store of audit records does not answer yet.");
-                tokio::time::sleep(backoff.next()).await;
-            }
-            Err(error) => return Err(error.into()),
+/// Tells the records what was erased and is held, which they may have forgotten with a backup. Before any gateway or
+/// person is served; where the server of the records is away, as soon as it is back.
+async fn repeat_ledger(
+    audit: &Audit,
+    settings: &Settings,
+    tasks: &TaskTracker,
+    ending: &CancellationToken,
+) -> Result<(), StartError> {
+    let may_be_away = !matches!(settings.audit, AuditSettings::Sqlite(_));
+    match audit.ledger.repeat(&*audit.store).await {
+        Err(LedgerError::Audit(AuditStoreError::Unavailable(_))) if may_be_away => {
+            let (audit, ending) = (audit.clone(), ending.clone());
+            let repeating = async move {
+                let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
+                while let Err(error) = audit.ledger.repeat(&*audit.store).await {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "Erasures and holds can't be told to the store of audit records yet."
+                    );
+                    tokio::time::sleep(backoff.next()).await;
+                }
+            };
+            tasks.spawn(async move { ending.run_until_cancelled(repeating).await });
+            Ok(())
         }
+        ended => Ok(ended?),
     }
 }
 
@@ -548,10 +556,7 @@ async fn connect(
     etcd: &crate::store::etcd::EtcdSettings,
     within: Duration,
 ) -> Result<Arc<crate::store::etcd::EtcdStore>, StartError> {
-    use crate::{
-        backoff::Backoff,
-        store::etcd::{EtcdError, EtcdStore},
-    };
+    use crate::store::etcd::{EtcdError, EtcdStore};
 
     let deadline = tokio::time::Instant::now() + within;
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));

@@ -18,14 +18,14 @@ mod settings;
 mod tls;
 mod write;
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use kt_audit::{InstanceId, Position, Pseudonym, sign::StoreTombstone};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-pub use self::settings::{PostgresOptions, PostgresSettings, PostgresSettingsError};
+pub use self::settings::{Keys, PostgresOptions, PostgresSettings, PostgresSettingsError};
 use self::{
     link::{Dial, Fault, Link, Pool},
     schema::{day_of, make_days},
@@ -43,6 +43,8 @@ const SHARED_RECORDS: usize = 16 * 1024;
 /// Connections that read, and those of small writes. One more adds records.
 const READERS: usize = 3;
 const WRITERS: usize = 2;
+/// How long a start waits for the server.
+const START: Duration = Duration::from_secs(10);
 /// Days whose partitions are made ahead.
 const AHEAD: i64 = 3;
 
@@ -103,60 +105,45 @@ impl Postgres {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(settings: PostgresSettings) -> Result<Self, OpenError> {
-        let limits = settings.limits();
-        let dial = Arc::new(Dial::new(settings)?);
-        let writing = Pool::new(Arc::clone(&dial), WRITERS, limits.write);
-        let server = writing.with(|link| schema::server(link).boxed()).await.map_err(refused)?;
-        if server.version < schema::OLDEST {
-            let message = format!("the server has version {}, older than {}", server.version, schema::OLDEST);
-            return Err(OpenError::Refused(message));
-        }
-        if server.encoding != "UTF8" {
-            let message = format!("the database has the encoding {}; make it with UTF8", server.encoding);
-            return Err(OpenError::Refused(message));
-        }
-        if !server.is_durable {
-            tracing::warn!(
-                "PostgreSQL runs without `fsync` or `full_page_writes`: audit records may be lost."
-            );
-        }
-        let form = writing.with(|link| schema::prepare(link).boxed()).await.map_err(refused)?;
-        if form > schema::FORM {
-            return Err(OpenError::Newer { found: form, known: schema::FORM });
-        }
-        let today = day_of(jiff::Timestamp::now().as_microsecond());
-        let days = today..=today + AHEAD;
-        writing.with(|link| make_days(link, days).boxed()).await.map_err(refused)?;
-        let (writer, appends) = mpsc::channel(QUEUE);
-        let adding = Pool::new(Arc::clone(&dial), 1, limits.write);
-        dial.tasks().spawn(Writer { pool: adding, days: BTreeSet::new() }.run(appends));
-        let reading = Pool::new(Arc::clone(&dial), READERS, limits.read);
-        Ok(Self { writer, reading, writing, dial })
+        let store = Self::unopened(settings)?;
+        store.connect().await?;
+        Ok(store)
     }
 
-    /// Notes whose keys countersign and join pseudonyms; the first replica's are those of all.
+    /// As [`Postgres::open`], but a server that is away is not waited for: whoever calls finds it unavailable until it
+    /// is back. Gateways want their packs all the same.
     ///
     /// # Errors
-    /// [`OpenError::OtherKeys`], and those of the server.
-    pub async fn claim(&self, witness: [u8; 32], persons: [u8; 16]) -> Result<(), OpenError> {
-        let (ours, same) = (witness.to_vec(), persons.to_vec());
-        let is_ours = self.writing.with(move |link| {
-            async move {
-                let mut asking = link.asking();
-                asking
-                    .execute(
-                        "INSERT INTO keepers (witness, persons) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-                        &[&ours, &same],
-                    )
-                    .await?;
-                let row = asking
-                    .query_one("SELECT witness = $1 AND persons = $2 FROM keepers", &[&ours, &same])
-                    .await?;
-                Ok(row.try_get(0)?)
+    /// See [`OpenError`]; never [`OpenError::Unavailable`].
+    pub async fn start(settings: PostgresSettings) -> Result<Self, OpenError> {
+        let store = Self::unopened(settings)?;
+        let connecting = tokio::time::timeout(START, store.connect()).await;
+        let away = || OpenError::Unavailable("it does not answer".to_owned());
+        match connecting.unwrap_or_else(|_| Err(away())) {
+            Err(OpenError::Unavailable(reason)) => {
+                tracing::warn!(
+                    reason,
+                    "PostgreSQL is away: audit records stay on the gateways until it is back."
+                );
+                Ok(store)
             }
-            .boxed()
-        });
-        if is_ours.await.map_err(refused)? { Ok(()) } else { Err(OpenError::OtherKeys) }
+            Err(error) => Err(error),
+            Ok(()) => Ok(store),
+        }
+    }
+
+    fn unopened(settings: PostgresSettings) -> Result<Self, OpenError> {
+        let limits = settings.limits();
+        let dial = Arc::new(Dial::new(settings)?);
+        let pool = |size, limit| Pool::new(Arc::clone(&dial), size, limit);
+        let (writer, appends) = mpsc::channel(QUEUE);
+        let adding = Writer { pool: pool(1, limits.write), days: BTreeSet::new() };
+        dial.tasks().spawn(adding.run(appends));
+        Ok(Self { writer, reading: pool(READERS, limits.read), writing: pool(WRITERS, limits.write), dial })
+    }
+
+    async fn connect(&self) -> Result<(), OpenError> {
+        self.writing.with(|_| async { Ok(()) }.boxed()).await.map_err(refused)
     }
 
     fn read<'a, T: Send + 'a>(
@@ -174,8 +161,35 @@ impl Postgres {
     }
 }
 
+/// Looks at the server, and brings the database to the form of this build.
+async fn prepare(link: &mut Link, keys: Option<Keys>) -> Result<(), Fault> {
+    let refused = |message| Err(Fault::Open(Box::new(OpenError::Refused(message))));
+    let server = schema::server(link).await?;
+    if server.version < schema::OLDEST {
+        return refused(format!("the server has version {}, older than {}", server.version, schema::OLDEST));
+    }
+    if server.encoding != "UTF8" {
+        return refused(format!("the database has the encoding {}; make it with UTF8", server.encoding));
+    }
+    if !server.is_durable {
+        tracing::warn!("PostgreSQL runs without `fsync` or `full_page_writes`: audit records may be lost.");
+    }
+    let form = schema::prepare(link).await?;
+    if form > schema::FORM {
+        return Err(Fault::Open(Box::new(OpenError::Newer { found: form, known: schema::FORM })));
+    }
+    if let Some(keys) = keys
+        && !schema::claim(link, keys).await?
+    {
+        return Err(Fault::Open(Box::new(OpenError::OtherKeys)));
+    }
+    let today = day_of(jiff::Timestamp::now().as_microsecond());
+    make_days(link, today..=today + AHEAD).await
+}
+
 fn refused(fault: Fault) -> OpenError {
     match fault {
+        Fault::Open(error) => *error,
         Fault::Settings(error) => OpenError::Settings(error),
         Fault::Server(error) if error.as_db_error().is_some() => {
             let is_starting = error.code().is_some_and(|code| code.code().starts_with("57P0"));

@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use tokio::{
-    sync::Semaphore,
+    sync::{OnceCell, Semaphore},
     task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     super::AuditStoreError,
+    OpenError, prepare,
     settings::{PostgresSettings, PostgresSettingsError, chained},
     tls::Tls,
 };
@@ -36,6 +37,9 @@ pub(super) enum Fault {
     /// How to reach it.
     #[error(transparent)]
     Settings(#[from] PostgresSettingsError),
+    /// What is there is not for this build, or not for this replica.
+    #[error(transparent)]
+    Open(#[from] Box<OpenError>),
     /// Nothing came in time.
     #[error("it does not answer")]
     Silent,
@@ -84,6 +88,8 @@ pub(super) struct Dial {
     settings: PostgresSettings,
     tls: Option<Tls>,
     tasks: TaskTracker,
+    /// Whether the database is known to have the form of this build.
+    prepared: OnceCell<()>,
 }
 
 // === impl Fault ===
@@ -120,14 +126,15 @@ impl Dial {
     /// Reads the certificates; connects to nothing.
     pub(super) fn new(settings: PostgresSettings) -> Result<Self, PostgresSettingsError> {
         let tls = if settings.is_secure() { Some(Tls::new(&settings)?) } else { None };
-        Ok(Self { settings, tls, tasks: TaskTracker::new() })
+        Ok(Self { settings, tls, tasks: TaskTracker::new(), prepared: OnceCell::new() })
     }
 
     pub(super) const fn tasks(&self) -> &TaskTracker {
         &self.tasks
     }
 
-    /// A new connection, on which no statement takes longer than `limit`.
+    /// A new connection, on which no statement takes longer than `limit`. The first one brings the database to the form of
+    /// this build.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Link, Fault> {
         let config = self.settings.config().await?;
         let (client, driver) = match &self.tls {
@@ -140,7 +147,7 @@ impl Dial {
                 (client, self.drive(connection))
             }
         };
-        let link = Link { client, statements: HashMap::new(), driver, used: Instant::now() };
+        let mut link = Link { client, statements: HashMap::new(), driver, used: Instant::now() };
         let millis = limit.as_millis();
         // A transaction that a frozen replica holds open stands in nobody's way for long. A plan that is compiled takes
         // longer to make than most of these queries take. What is acknowledged is on the disk, whatever the server's
@@ -154,6 +161,7 @@ impl Dial {
                 millis / 2
             ))
             .await?;
+        self.prepared.get_or_try_init(|| prepare(&mut link, self.settings.keys())).await?;
         Ok(link)
     }
 

@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::link::{Fault, Link, Writing};
+use super::{
+    link::{Fault, Link, Writing},
+    settings::Keys,
+};
 
 /// Each brings a database from the form of its place to the next.
 const MIGRATIONS: &[&str] = &[include_str!("0001.sql")];
@@ -78,6 +81,21 @@ pub(super) async fn prepare(link: &mut Link) -> Result<i32, Fault> {
     }
     asking.commit().await?;
     Ok(found.max(FORM))
+}
+
+/// Notes whose keys countersign and join pseudonyms, where nobody's are noted yet; whether they are these.
+pub(super) async fn claim(link: &mut Link, keys: Keys) -> Result<bool, Fault> {
+    let (witness, persons) = (keys.witness.as_slice(), keys.persons.as_slice());
+    let mut asking = link.asking();
+    asking
+        .execute(
+            "INSERT INTO keepers (witness, persons) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            &[&witness, &persons],
+        )
+        .await?;
+    let row =
+        asking.query_one("SELECT witness = $1 AND persons = $2 FROM keepers", &[&witness, &persons]).await?;
+    Ok(row.try_get(0)?)
 }
 
 /// The day of arrival, counted from 1970.

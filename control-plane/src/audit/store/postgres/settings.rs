@@ -31,6 +31,16 @@ pub struct PostgresSettings {
     /// Of `PGPASSFILE`, or the one in the home folder.
     pass_file: Option<PassFile>,
     limits: Limits,
+    keys: Option<Keys>,
+}
+
+/// Tells the keys of the control plane from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keys {
+    /// The public part of the one that countersigns.
+    pub witness: [u8; 32],
+    /// The name of the one that joins pseudonyms.
+    pub persons: [u8; 16],
 }
 
 /// How long things may take.
@@ -171,6 +181,7 @@ impl PostgresSettings {
             password: env::var("PGPASSWORD").ok().filter(|password| !password.is_empty()).map(Into::into),
             pass_file: pass_file(),
             limits: Limits { write: Duration::from_secs(30), read: Duration::from_mins(1) },
+            keys: None,
         })
     }
 
@@ -179,6 +190,17 @@ impl PostgresSettings {
     pub fn with_limits(mut self, write: Duration, read: Duration) -> Self {
         self.limits = Limits { write, read };
         self
+    }
+
+    /// With keys that must be those of all replicas; the first one's are.
+    #[must_use]
+    pub const fn with_keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    pub(super) const fn keys(&self) -> Option<Keys> {
+        self.keys
     }
 
     pub(super) const fn limits(&self) -> Limits {

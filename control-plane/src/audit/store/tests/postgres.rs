@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{
-        postgres::{OpenError, Postgres, PostgresOptions, PostgresSettings},
+        postgres::{Keys, OpenError, Postgres, PostgresOptions, PostgresSettings},
         testing::PostgresServer,
     },
     *,
@@ -269,13 +269,33 @@ async fn a_newer_form_is_refused_by_name_and_left_as_it_is() {
 async fn replicas_that_start_together_make_the_tables_once_and_hold_one_pair_of_keys() {
     let server = Server::start().await;
     let opened = futures_util::future::join_all((0..5).map(|_| server.open())).await;
-    let stores: Vec<Postgres> = opened.into_iter().map(Result::unwrap).collect();
-    stores[0].claim([1; 32], [2; 16]).await.unwrap();
-    stores[1].claim([1; 32], [2; 16]).await.unwrap();
-    for (witness, persons) in [([9; 32], [2; 16]), ([1; 32], [9; 16])] {
-        let refused = stores[2].claim(witness, persons).await.unwrap_err();
+    assert!(opened.iter().all(Result::is_ok), "{opened:?}");
+    let open = async |witness, persons| {
+        Postgres::open(server.settings().with_keys(Keys { witness: [witness; 32], persons: [persons; 16] }))
+            .await
+    };
+    open(1, 2).await.unwrap();
+    open(1, 2).await.unwrap();
+    for (witness, persons) in [(9, 2), (1, 9)] {
+        let refused = open(witness, persons).await.unwrap_err();
         assert!(matches!(refused, OpenError::OtherKeys), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn a_start_waits_for_no_server_that_is_away_and_uses_it_once_it_is_back() {
+    let mut server = Server::start().await;
+    server.server.kill().unwrap();
+    let away = server.open().await.unwrap_err();
+    assert!(matches!(away, OpenError::Unavailable(_)), "{away}");
+    let store = Postgres::start(server.settings()).await.unwrap();
+    let batch = Run::new(INSTANCE, EPOCH, 1).batch(vec![closed(1, |_| ())]);
+    assert!(matches!(store.append(batch.clone()).await, Err(AuditStoreError::Unavailable(_))));
+    server.server.restart().await.unwrap();
+    assert_eq!(until_taken(&store, &batch).await.noted, []);
+    server.ask("UPDATE kt_audit.form SET form = 99").await;
+    let newer = Postgres::start(server.settings()).await.unwrap_err();
+    assert!(matches!(newer, OpenError::Newer { .. }), "{newer}");
 }
 
 #[tokio::test]
