@@ -30,7 +30,7 @@ if [ "$goal" = bench ]; then
     need nginx nginx-light
     need etcd etcd-server
 fi
-if [ "$goal" = bench ] || [ "$goal" = chaos ]; then
+if [ "$goal" = test ] || [ "$goal" = bench ] || [ "$goal" = chaos ]; then
     # Debian keeps the server outside of the PATH.
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
 fi
@@ -38,10 +38,6 @@ if [ "$goal" = test ]; then
     # Real clusters for the tests of the etcd store.
     need etcd etcd-server
     need etcdctl etcd-client
-fi
-if [ "$goal" = test ] || [ "$goal" = bench ] || [ "$goal" = chaos ]; then
-    # A real server for the store of audit records of a fleet. Debian keeps its programs off the PATH, a folder a version.
-    compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || need postgres postgresql
 fi
 
 # The client of etcd compiles protobuf files with a protoc, which has to find the well-known ones too: Debian has those

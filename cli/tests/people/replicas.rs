@@ -37,7 +37,7 @@ async fn replica(folder: &Path, name: &str, etcd: &str, postgres: &str) -> Plane
         store: StoreSettings::Etcd(EtcdSettings::parse(etcd).unwrap()),
         audit: AuditSettings::Postgres(audit),
         audit_key_dir: Some(folder.join("audit-keys")),
-        ingest: IngestSettings { heartbeat: Duration::from_millis(200), ..IngestSettings::default() },
+        ingest: IngestSettings { erasures: Duration::from_millis(200), ..IngestSettings::default() },
         ..Settings::new(folder.join(name))
     })
     .await

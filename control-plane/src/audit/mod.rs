@@ -2,7 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
-//! | [`store`] | the narrow trait, and SQLite behind it |
+//! | [`store`] | the narrow trait; SQLite and PostgreSQL behind it |
 //! | [`facts`] | the columns that people filter by, taken from a record |
 //! | `ingest` | the stream of a gateway: every byte checked, acknowledged once it is durable |
 //! | `verify` | the chain as it is stored, walked |

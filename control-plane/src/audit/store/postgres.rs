@@ -201,6 +201,11 @@ fn refused(fault: Fault) -> OpenError {
     }
 }
 
+/// Whether the server does not take a value, whenever it comes.
+fn is_of_values(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| matches!(code.code().get(..2), Some("22" | "23" | "54")))
+}
+
 fn gone() -> AuditStoreError {
     AuditStoreError::Unavailable("it has been closed".to_owned())
 }
@@ -240,7 +245,7 @@ impl Writer {
                 }
             }
             // One that the server does not take must not hold up the others.
-            Err(Fault::Server(error)) if error.as_db_error().is_some() && batches.len() > 1 => {
+            Err(Fault::Server(error)) if batches.len() > 1 && is_of_values(&error) => {
                 for (batch, answer) in batches.iter().zip(answers) {
                     let added = self.add(Arc::new([batch.clone()])).await;
                     let added = added.map(|mut all| all.pop());
