@@ -478,7 +478,7 @@ async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Optio
         AuditSettings::Postgres(postgres) => {
             let witness = witness(settings)?;
             let keys = Keys { witness: witness.public().0, persons: witness.persons_id() };
-            let store = Postgres::start(postgres.clone().with_keys(keys)).await?;
+            let store = Postgres::start(postgres.as_ref().clone().with_keys(keys)).await?;
             return Ok(Some(Audit::new(Arc::new(store), witness, ledger)));
         }
         AuditSettings::Sqlite(path) => path.clone(),

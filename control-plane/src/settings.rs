@@ -80,7 +80,7 @@ pub enum AuditSettings {
     Sqlite(PathBuf),
     /// A PostgreSQL server, for several replicas.
     #[cfg(feature = "postgres")]
-    Postgres(crate::audit::store::postgres::PostgresSettings),
+    Postgres(Box<crate::audit::store::postgres::PostgresSettings>),
     /// A store that is open already.
     Given(Arc<dyn AuditStore>),
 }

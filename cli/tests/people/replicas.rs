@@ -35,7 +35,7 @@ async fn replica(folder: &Path, name: &str, etcd: &str, postgres: &str) -> Plane
     Plane::with(Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         store: StoreSettings::Etcd(EtcdSettings::parse(etcd).unwrap()),
-        audit: AuditSettings::Postgres(audit),
+        audit: AuditSettings::Postgres(Box::new(audit)),
         audit_key_dir: Some(folder.join("audit-keys")),
         ingest: IngestSettings { erasures: Duration::from_millis(200), ..IngestSettings::default() },
         ..Settings::new(folder.join(name))

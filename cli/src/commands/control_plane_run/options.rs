@@ -183,21 +183,23 @@ impl Options {
             password_file: self.postgres_password_file.clone(),
             clear_text: self.postgres_insecure.unwrap_or(false),
         };
-        PostgresSettings::new(url, options).map(AuditSettings::Postgres).map_err(|error| {
-            let refused = CliError::usage(format!("`--audit-store`: {error}"));
-            match error {
-                PostgresSettingsError::ClearText(_) => refused.with_help(
-                    "leave `sslmode` out, or say `--postgres-insecure` where something else encrypts",
-                ),
-                PostgresSettingsError::PasswordInUrl => {
-                    refused.with_help("`--postgres-password-file FILE`, PGPASSWORD or PGPASSFILE")
+        PostgresSettings::new(url, options)
+            .map(|postgres| AuditSettings::Postgres(Box::new(postgres)))
+            .map_err(|error| {
+                let refused = CliError::usage(format!("`--audit-store`: {error}"));
+                match error {
+                    PostgresSettingsError::ClearText(_) => refused.with_help(
+                        "leave `sslmode` out, or say `--postgres-insecure` where something else encrypts",
+                    ),
+                    PostgresSettingsError::PasswordInUrl => {
+                        refused.with_help("`--postgres-password-file FILE`, PGPASSWORD or PGPASSFILE")
+                    }
+                    PostgresSettingsError::Contradiction => {
+                        refused.with_help("leave out `--postgres-insecure`, or `sslmode` and `--postgres-ca`")
+                    }
+                    _ => refused.with_help("`--audit-store postgres://user@host:5432/database`"),
                 }
-                PostgresSettingsError::Contradiction => {
-                    refused.with_help("leave out `--postgres-insecure`, or `sslmode` and `--postgres-ca`")
-                }
-                _ => refused.with_help("`--audit-store postgres://user@host:5432/database`"),
-            }
-        })
+            })
     }
 
     #[cfg(not(feature = "postgres"))]

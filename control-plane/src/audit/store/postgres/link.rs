@@ -137,15 +137,12 @@ impl Dial {
     /// this build.
     pub(super) async fn connect(&self, limit: Duration) -> Result<Link, Fault> {
         let config = self.settings.config().await?;
-        let (client, driver) = match &self.tls {
-            Some(tls) => {
-                let (client, connection) = config.connect(tls.clone()).await?;
-                (client, self.drive(connection))
-            }
-            None => {
-                let (client, connection) = config.connect(NoTls).await?;
-                (client, self.drive(connection))
-            }
+        let (client, driver) = if let Some(tls) = &self.tls {
+            let (client, connection) = config.connect(tls.clone()).await?;
+            (client, self.drive(connection))
+        } else {
+            let (client, connection) = config.connect(NoTls).await?;
+            (client, self.drive(connection))
         };
         let mut link = Link { client, statements: HashMap::new(), driver, used: Instant::now() };
         let millis = limit.as_millis();
