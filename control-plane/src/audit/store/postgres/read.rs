@@ -431,18 +431,11 @@ pub(super) async fn stats(link: &mut Link, query: StatsQuery) -> Result<Vec<Stat
         let deeds = ["blocked", "redacted", "would_block", "would_redact"];
         deeds.map(|name| format!("count(*) FILTER (WHERE d.{name})")).join(", ")
     } else {
-        let would = |what: What| {
-            let code = what.code();
-            format!(
-                "count(*) FILTER (WHERE EXISTS (SELECT 1 FROM deeds e WHERE e.record = f.record AND e.stored_us = f.stored_us AND e.what = {code}))"
-            )
-        };
         format!(
-            "count(*) FILTER (WHERE f.verdict = {}), count(*) FILTER (WHERE f.verdict = {}), {}, {}",
+            "count(*) FILTER (WHERE f.verdict = {}), count(*) FILTER (WHERE f.verdict = {}),
+             count(*) FILTER (WHERE w.would_block), count(*) FILTER (WHERE w.would_redact)",
             verdict_code(Verdict::Block),
             verdict_code(Verdict::Redact),
-            would(What::WouldBlock),
-            would(What::WouldRedact),
         )
     };
     let sum = |column: &str| format!("least(coalesce(sum(f.{column}), 0), {})::bigint", i64::MAX);
@@ -462,6 +455,9 @@ pub(super) async fn stats(link: &mut Link, query: StatsQuery) -> Result<Vec<Stat
     if by_deeds {
         let source = deeds_by_request(&mut condition, &query);
         let _ = write!(sql, " JOIN {source} d ON d.record = f.record");
+    } else {
+        let source = woulds(&mut condition, filter);
+        let _ = write!(sql, " LEFT JOIN {source} w ON w.record = f.record");
     }
     sql.push_str(&condition.text);
     if !columns.is_empty() {
@@ -499,7 +495,6 @@ fn deeds_by_request(condition: &mut Condition, query: &StatsQuery) -> String {
     let mut inner = Condition { text: String::new(), values: std::mem::take(&mut condition.values) };
     inner.times("time_us", &query.filter);
     condition.values = inner.values;
-    let any = |what: What, name: &str| format!("bool_or(what = {}) AS {name}", what.code());
     format!(
         "(SELECT record, policy{rule}, {}, {}, {}, {} FROM deeds{} GROUP BY record, policy{rule})",
         any(What::Block, "blocked"),
@@ -508,6 +503,25 @@ fn deeds_by_request(condition: &mut Condition, query: &StatsQuery) -> String {
         any(What::WouldRedact, "would_redact"),
         inner.text,
     )
+}
+
+/// Requests in which a policy would have done something, once each. There are few, and they are looked up once for all.
+fn woulds(condition: &mut Condition, filter: &EventFilter) -> String {
+    let mut inner = Condition { text: String::new(), values: std::mem::take(&mut condition.values) };
+    inner.and(&format!("what IN ({}, {})", What::WouldBlock.code(), What::WouldRedact.code()));
+    inner.times("time_us", filter);
+    condition.values = inner.values;
+    format!(
+        "(SELECT record, {}, {} FROM deeds{} GROUP BY record)",
+        any(What::WouldBlock, "would_block"),
+        any(What::WouldRedact, "would_redact"),
+        inner.text,
+    )
+}
+
+/// Whether any of the grouped deeds is of that kind.
+fn any(what: What, name: &str) -> String {
+    format!("bool_or(what = {}) AS {name}", what.code())
 }
 
 pub(super) async fn names(
