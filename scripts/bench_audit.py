@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from audit_place import CHAIN, Place, megabytes, wait_until
+from audit_place import CHAIN, Place, megabytes
 
 BLOCKED = {"model": "databricks-meta-llama-3-3-70b-instruct",
            "messages": [{"role": "user", "content": "use dapi" + "0123456789abcdef" * 2 + " for this"}]}
