@@ -3,7 +3,7 @@ CARGO ?= cargo
 PYTHON ?= python3
 VENV := .venv
 
-.PHONY: demo test lint fmt build bench bench-push bench-audit chaos-audit kill9 transcript help
+.PHONY: demo test lint fmt build train quality bench bench-push bench-audit chaos-audit kill9 transcript help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## */\t/' | expand -t 14
@@ -34,6 +34,21 @@ build:           ## the release binary, target/release/kt
 	@scripts/setup.sh build
 	$(CARGO) build --release -p kt
 	@echo "built target/release/kt"
+
+# The development data and the scorer; both lie beside the checkout.
+DATA ?= ../shared/data
+TOOLS ?= ../shared/tools
+
+train:           ## the trained models anew, from the grammars and DATA; the same bytes each time
+	@$(CARGO) run --quiet --profile demo -p kt-training -- injection \
+		--data $(DATA)/injection/own.jsonl --data $(DATA)/injection/public.jsonl \
+		--out policy/src/detect/injection/model/injection.bin
+	@$(CARGO) run --quiet --profile demo -p kt-training -- injection-texts --held-back --seed 23 --texts 1200 \
+		> training/held-back/injection.jsonl
+
+quality:         ## what the detectors find in DATA and in the held-back texts, and how fast
+	@$(CARGO) build --quiet --profile demo --no-default-features -p kt
+	@$(PYTHON) scripts/quality.py --bin-dir target/demo --data $(DATA) --tools $(TOOLS)
 
 bench:           ## latency and processor time against direct and nginx
 	@scripts/setup.sh bench

@@ -2,3 +2,4 @@
 //! licence in the model's card. A training is a function of its data and a seed.
 
 pub mod dice;
+pub mod injection;

@@ -32,6 +32,8 @@ pub struct PromptInjection {
     pub action: Action,
     /// Texts with this score or more are findings; 0 to 1.
     pub threshold: f64,
+    /// Which detectors judge.
+    pub detectors: InjectionDetectors,
     /// What is looked for.
     pub detection: InjectionDetection,
     /// Which disguises are undone before looking.
@@ -50,6 +52,7 @@ impl Default for PromptInjection {
             mode: Mode::Enforce,
             action: Action::Block,
             threshold: 0.5,
+            detectors: InjectionDetectors::default(),
             detection: InjectionDetection::default(),
             encoding: InjectionEncoding::default(),
             response: InjectionResponse::default(),
@@ -57,6 +60,31 @@ impl Default for PromptInjection {
             phases: vec![Phase::Input],
         }
     }
+}
+
+/// The detectors of `prompt-injection`. With both on, the model weighs what the rules found, and only what is certain
+/// counts beside it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub struct InjectionDetectors {
+    /// The built-in rules: `on` (default), `observe` or `off`.
+    pub rules: DetectorSwitch,
+    /// The trained model: `on` (default), `observe` or `off`.
+    pub model: DetectorSwitch,
+}
+
+/// What becomes of what one detector finds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DetectorSwitch {
+    /// Acts.
+    #[default]
+    On,
+    /// Only recorded.
+    Observe,
+    /// Not asked.
+    Off,
 }
 
 /// What `prompt-injection` looks for.

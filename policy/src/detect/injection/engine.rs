@@ -26,6 +26,15 @@ pub(super) struct Match {
     pub weight: f32,
 }
 
+/// A place where an idea was found.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Idea {
+    pub concept: Concept,
+    /// First and last word.
+    pub first: usize,
+    pub last: usize,
+}
+
 /// Working memory of the engine.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -35,8 +44,8 @@ pub(super) struct Memory {
     round: u32,
     modifiers: Vec<Modifier>,
     pub matches: Vec<Match>,
-    /// Ideas found in this text: a measure of the work done.
-    pub events: usize,
+    /// Ideas found in this text, in the order of their last words.
+    pub ideas: Vec<Idea>,
     /// Words of reversed and of rot13 texts.
     pub reversed_cues: u32,
     pub rot13_cues: u32,
@@ -123,7 +132,7 @@ pub(super) fn run(tokens: &Tokens, finder: &Finder, memory: &mut Memory) {
     let program = &*PROGRAM;
     memory.matches.clear();
     memory.modifiers.clear();
-    memory.events = 0;
+    memory.ideas.clear();
     memory.reversed_cues = 0;
     memory.rot13_cues = 0;
     if memory.states.len() < program.states {
@@ -158,7 +167,6 @@ fn event(
     last: usize,
 ) {
     let (Some(head), Some(tail)) = (tokens.list.get(first), tokens.list.get(last)) else { return };
-    memory.events += 1;
     match concept {
         Concept::ReversedCue => memory.reversed_cues += 1,
         Concept::Rot13Cue => memory.rot13_cues += 1,
@@ -166,6 +174,7 @@ fn event(
         Concept::SystemLabel | Concept::TurnLabel if !head.leads => return,
         _ => {}
     }
+    memory.ideas.push(Idea { concept, first, last });
     if concept.is_modifier() {
         memory.modifiers.push(Modifier { concept, first, last, sentence: head.sentence });
         return;

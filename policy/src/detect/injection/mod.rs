@@ -5,12 +5,16 @@
 //! (`engine`); what neighbouring sentences say together is the score of a window (`score`). The score of a text is
 //! that of its best window. What is encoded or disguised is read a second time in a form that undoes it (`views`).
 //!
+//! A trained model (`model`) judges beside them: it sees the words, the ideas and what the rules found, and with it on
+//! its score is the score; only what is certain counts beside it. Each can be turned off.
+//!
 //! Hits cover whole sentences, so that a redaction leaves no half of a command behind. A rule that is only observed
 //! never makes a hit act: a window acts when it passes the threshold on the rules that act alone.
 
 mod concept;
 mod engine;
 mod lexicon;
+pub mod model;
 mod rules;
 mod score;
 mod spelling;
@@ -23,14 +27,15 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use self::views::Memory;
 use self::{
     lexicon::LEXICON,
-    rules::{HIDDEN_TEXT, RULES},
+    model::ViewFeatures,
+    rules::{HIDDEN_TEXT, MODEL, RULES},
     user::UserPatterns,
     views::Reader,
 };
-use super::{Detector, Hit, Problem, ProblemKind, Rule, Scratch, Text};
+use super::{Detector, Hit, Origin, Problem, ProblemKind, Rule, Scratch, Text};
 use crate::{
     diag::Severity,
-    pack::kinds::{PromptInjection, RuleSwitch},
+    pack::kinds::{DetectorSwitch, PromptInjection, RuleSwitch},
     verdict::{Mode, PolicyKind},
 };
 
@@ -57,7 +62,7 @@ struct Entry {
 impl InjectionDetector {
     /// The ids of the built-in rules, sorted.
     pub fn rule_ids() -> Vec<&'static str> {
-        let mut ids: Vec<&str> = RULES.iter().map(|rule| rule.id).chain([HIDDEN_TEXT]).collect();
+        let mut ids: Vec<&str> = RULES.iter().map(|rule| rule.id).chain([HIDDEN_TEXT, MODEL]).collect();
         ids.sort_unstable();
         ids.dedup();
         ids
@@ -81,13 +86,25 @@ impl InjectionDetector {
                 problems.push(unknown_rule(name, &ids));
             }
         }
-        if LEXICON.is_none() {
+        if LEXICON.is_none() || model::MODEL.is_none() {
             problems.push(Problem {
                 path: String::new(),
                 severity: Severity::Error,
                 kind: ProblemKind::PatternTooLarge,
-                message: "the built-in rules could not be built".to_owned(),
+                message: "the built-in rules or the model could not be read".to_owned(),
                 help: None,
+            });
+        }
+        let nobody = settings.detectors.rules == DetectorSwitch::Off
+            && settings.detectors.model == DetectorSwitch::Off;
+        if nobody && settings.detection.attack_patterns.is_empty() {
+            problems.push(Problem {
+                path: "detectors".to_owned(),
+                severity: Severity::Error,
+                kind: ProblemKind::OutOfRange,
+                message: "rules and model are both off and there is no pattern: nothing would be found"
+                    .to_owned(),
+                help: Some("turn one of them on, or take the policy out of the chain".to_owned()),
             });
         }
         let patterns = UserPatterns::compile(&settings.detection.attack_patterns, &mut problems);
@@ -95,7 +112,15 @@ impl InjectionDetector {
             return (None, problems);
         }
         let verdict = settings.action.into();
-        let switch = |id: &str| settings.detection.rules.get(id).copied().unwrap_or(RuleSwitch::Enforce);
+        let switch = |id: &str| {
+            let detector = if id == MODEL { settings.detectors.model } else { settings.detectors.rules };
+            let own = settings.detection.rules.get(id).copied().unwrap_or(RuleSwitch::Enforce);
+            match (detector, own) {
+                (DetectorSwitch::Off, _) | (_, RuleSwitch::Off) => RuleSwitch::Off,
+                (DetectorSwitch::Observe, _) | (_, RuleSwitch::Observe) => RuleSwitch::Observe,
+                (DetectorSwitch::On, RuleSwitch::Enforce) => RuleSwitch::Enforce,
+            }
+        };
         let mut rules: Vec<Rule> = ids
             .iter()
             .map(|id| Rule {
@@ -109,7 +134,7 @@ impl InjectionDetector {
         let entries = RULES
             .iter()
             .map(|rule| rule.id)
-            .chain([HIDDEN_TEXT])
+            .chain([HIDDEN_TEXT, MODEL])
             .map(|id| Entry { rule: places.get(id).copied().unwrap_or(0), switch: switch(id) })
             .collect();
         rules.extend((0..settings.detection.attack_patterns.len()).map(|at| Rule {
@@ -122,6 +147,15 @@ impl InjectionDetector {
         let threshold = settings.threshold as f32;
         let reader = Reader::new(&settings.encoding);
         (Some(Self { rules, entries, threshold, reader, patterns }), problems)
+    }
+
+    /// The features of each way in which `text` is read, for training.
+    pub fn features(&self, text: &str, scratch: &mut Scratch) -> Vec<ViewFeatures> {
+        let memory = &mut scratch.injection;
+        memory.keep_features();
+        let text = Text { text, origin: Origin::User, key: None };
+        self.reader.read(text, self.threshold, |entry| self.switch(entry), memory);
+        memory.take_features()
     }
 
     fn switch(&self, entry: usize) -> RuleSwitch {

@@ -28,9 +28,10 @@ pub(super) enum Family {
     Encoded,
     Hidden,
     Harm,
+    Model,
 }
 
-pub(super) const FAMILIES: usize = Family::Harm as usize + 1;
+pub(super) const FAMILIES: usize = Family::Model as usize + 1;
 
 /// A built-in rule.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,8 @@ pub(super) struct RuleDef {
     pub any_order: bool,
     /// What makes it weaker.
     pub softened: Softened,
+    /// Whether it counts beside the model, whatever that says.
+    pub certain: bool,
 }
 
 /// By which contexts a rule is weakened.
@@ -68,7 +71,7 @@ const fn rule(
     slots: &'static [&'static [Concept]],
     gap: u32,
 ) -> RuleDef {
-    RuleDef { id, family, weight, slots, gap, any_order: false, softened: Softened::Command }
+    RuleDef { id, family, weight, slots, gap, any_order: false, softened: Softened::Command, certain: false }
 }
 
 impl RuleDef {
@@ -83,10 +86,21 @@ impl RuleDef {
     const fn always(self) -> Self {
         Self { softened: Softened::Never, ..self }
     }
+
+    const fn certain(self) -> Self {
+        Self { certain: true, ..self }
+    }
 }
 
 /// The rule of what is found by how it was hidden, not by what it says.
 pub(super) const HIDDEN_TEXT: &str = "injection.hidden.invisible-text";
+
+/// The rule of what the trained model objects to.
+pub(super) const MODEL: &str = "injection.model.window";
+
+/// The places of the two behind the rules.
+pub(super) const HIDDEN_TEXT_ENTRY: usize = RULES.len();
+pub(super) const MODEL_ENTRY: usize = RULES.len() + 1;
 
 use Family as F;
 
@@ -470,7 +484,7 @@ pub(super) static RULES: &[RuleDef] = &[
     rule("injection.boundary.system-label", F::Boundary, 0.48, &[&[C::SystemLabel]], 0).statement(),
     rule("injection.boundary.turn-label", F::Boundary, 0.2, &[&[C::TurnLabel]], 0).statement(),
     // Signs that end the data and begin another turn.
-    rule("injection.boundary.chat-template", F::Boundary, 0.8, &[&[C::TemplateToken]], 0).always(),
+    rule("injection.boundary.chat-template", F::Boundary, 0.8, &[&[C::TemplateToken]], 0).always().certain(),
     rule("injection.boundary.fake-tag", F::Boundary, 0.47, &[&[C::FakeTag]], 0).always(),
     rule("injection.boundary.fake-tag", F::Boundary, 0.75, &[&[C::FakeTag], &[C::FakeTag]], 8).always(),
     rule("injection.boundary.fake-heading", F::Boundary, 0.42, &[&[C::FakeHeading]], 0).always(),

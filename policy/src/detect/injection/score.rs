@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{
     engine::Match,
-    rules::{FAMILIES, Family},
+    rules::{FAMILIES, Family, MODEL_ENTRY, RULES},
     tokens::Tokens,
 };
 
@@ -18,20 +18,34 @@ const WINDOW_REACH: u32 = 110;
 #[derive(Debug, Clone, Copy)]
 struct Evidence {
     families: [f32; FAMILIES],
-    /// The strongest match: its weight and its rule.
+    /// The strongest match of a rule: its weight and its rule.
     strongest: (f32, usize),
+    /// What the model says, when it was asked.
+    model: Option<f32>,
+    /// What counts beside the model.
+    certain: f32,
 }
 
 impl Default for Evidence {
     fn default() -> Self {
-        Self { families: [0.0; FAMILIES], strongest: (0.0, 0) }
+        Self { families: [0.0; FAMILIES], strongest: (0.0, 0), model: None, certain: 0.0 }
     }
 }
 
 impl Evidence {
     fn add(&mut self, family: Family, weight: f32, rule: usize) {
+        if rule == MODEL_ENTRY {
+            self.model = Some(self.model.map_or(weight, |model| model.max(weight)));
+            return;
+        }
         if let Some(slot) = self.families.get_mut(family as usize) {
             *slot = slot.max(weight);
+        }
+        // What was found by how it was hidden is certain too: the model sees words only.
+        if matches!(family, Family::Encoded | Family::Hidden)
+            || RULES.get(rule).is_some_and(|rule| rule.certain)
+        {
+            self.certain = self.certain.max(weight);
         }
         if weight > self.strongest.0 {
             self.strongest = (weight, rule);
@@ -45,11 +59,26 @@ impl Evidence {
         if other.strongest.0 > self.strongest.0 {
             self.strongest = other.strongest;
         }
+        self.certain = self.certain.max(other.certain);
+        self.model = match (self.model, other.model) {
+            (Some(mine), Some(theirs)) => Some(mine.max(theirs)),
+            (mine, theirs) => mine.or(theirs),
+        };
     }
 
-    /// Independent kinds of evidence make each other more likely.
+    /// The model has read what the rules found and weighs it; only what is certain counts beside it. Without the model,
+    /// independent kinds of evidence make each other more likely.
     fn score(&self) -> f32 {
+        self.model.map_or_else(|| self.rules(), |model| model.max(self.certain))
+    }
+
+    fn rules(&self) -> f32 {
         1.0 - self.families.iter().map(|weight| 1.0 - weight).product::<f32>()
+    }
+
+    /// What a finding is named by: the strongest rule when the rules find it too, else the model.
+    fn name(&self, threshold: f32) -> usize {
+        if self.model.is_some() && self.rules() < threshold { MODEL_ENTRY } else { self.strongest.1 }
     }
 }
 
@@ -146,11 +175,11 @@ pub(super) fn judge(
             let (score, sure) = (all.score(), enforced.score());
             if score > best.score {
                 best.score = score;
-                best.rule = all.strongest.1;
+                best.rule = all.name(threshold);
             }
             if sure > best.enforced {
                 best.enforced = sure;
-                best.enforced_rule = enforced.strongest.1;
+                best.enforced_rule = enforced.name(threshold);
             }
             let acting = sure >= threshold;
             if reported || !(acting || score >= threshold) {
@@ -162,7 +191,8 @@ pub(super) fn judge(
             if covered {
                 continue;
             }
-            let (score, rule) = if acting { (sure, enforced.strongest.1) } else { (score, all.strongest.1) };
+            let (score, rule) =
+                if acting { (sure, enforced.name(threshold)) } else { (score, all.name(threshold)) };
             let span = span(tokens, first.sentence, last);
             if !span.is_empty() {
                 memory.windows.push(Window { span, rule, score });

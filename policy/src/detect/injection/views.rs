@@ -6,7 +6,8 @@ use std::ops::Range;
 use super::{
     engine::{self, Match},
     lexicon::{FOLDING, Finder, LEXICON, Lexicon, split},
-    rules::{Family, RULES},
+    model::{self, MODEL, ViewFeatures},
+    rules::{Family, HIDDEN_TEXT_ENTRY, MODEL_ENTRY},
     score::{self, Best, Window},
     spelling,
     tokens::{Tokens, View},
@@ -45,12 +46,15 @@ pub struct Memory {
     tokens: Tokens,
     regrouped: Tokens,
     engine: engine::Memory,
+    model: model::Memory,
     score: score::Memory,
     encoded: Vec<Encoded>,
     windows: Vec<Window>,
     patterns: PatternScratch,
     /// Ideas found in all views: a measure of the work done.
     work: usize,
+    /// The features of each view, when they are wanted.
+    features: Option<Vec<ViewFeatures>>,
 }
 
 /// What an encoded run says.
@@ -69,6 +73,16 @@ impl Memory {
     /// The canonical form of the last text, and memory for searching it.
     pub(super) fn for_patterns(&mut self) -> (&Canonical, &mut PatternScratch) {
         (&self.canonical, &mut self.patterns)
+    }
+
+    /// Keeps the features of what is read from now on, until they are taken.
+    pub(super) fn keep_features(&mut self) {
+        self.features = Some(Vec::new());
+    }
+
+    /// The features of all views that were read since.
+    pub(super) fn take_features(&mut self) -> Vec<ViewFeatures> {
+        self.features.take().unwrap_or_default()
     }
 
     /// How many ideas were found in all views of the last text.
@@ -226,9 +240,13 @@ fn read_view<S: Fn(usize) -> RuleSwitch>(
     memory: &mut Memory,
 ) -> Best {
     engine::run(tokens, finder, &mut memory.engine);
-    memory.work += memory.engine.events;
+    memory.work += memory.engine.ideas.len();
+    if let Some(features) = &mut memory.features {
+        features.push(model::features(tokens, &memory.engine.ideas, &memory.engine.matches));
+    }
     let mut matches = std::mem::take(&mut memory.engine.matches);
     matches.retain(|found| (context.switch)(found.rule) != RuleSwitch::Off);
+    add_suspicions(tokens, context, memory, &mut matches);
     for found in &mut matches {
         if disguised {
             found.weight = without_doubt(found.weight);
@@ -251,6 +269,27 @@ fn read_view<S: Fn(usize) -> RuleSwitch>(
     best
 }
 
+/// What the model objects to.
+fn add_suspicions<S: Fn(usize) -> RuleSwitch>(
+    tokens: &Tokens,
+    context: &Context<'_, S>,
+    memory: &mut Memory,
+    matches: &mut Vec<Match>,
+) {
+    let Some(model) = MODEL.as_ref().filter(|_| (context.switch)(MODEL_ENTRY) != RuleSwitch::Off) else {
+        return;
+    };
+    let counts = |rule| (context.switch)(rule) == RuleSwitch::Enforce;
+    model.judge(tokens, &memory.engine.ideas, matches, counts, context.threshold, &mut memory.model);
+    matches.extend(memory.model.suspicions.iter().map(|window| Match {
+        rule: MODEL_ENTRY,
+        family: Family::Model,
+        first: window.first,
+        last: window.last,
+        weight: window.score,
+    }));
+}
+
 /// A message in invisible characters is suspicious whatever it says.
 fn add_hidden<S: Fn(usize) -> RuleSwitch>(
     tokens: &Tokens,
@@ -258,8 +297,7 @@ fn add_hidden<S: Fn(usize) -> RuleSwitch>(
     context: &Context<'_, S>,
     matches: &mut Vec<Match>,
 ) {
-    // Its place in the table of switches is behind the rules.
-    let rule = RULES.len();
+    let rule = HIDDEN_TEXT_ENTRY;
     if (context.switch)(rule) == RuleSwitch::Off {
         return;
     }
@@ -313,7 +351,12 @@ fn without_doubt(weight: f32) -> f32 {
 /// Commands inside data are suspicious; whoever builds the application may give them.
 fn by_origin(weight: f32, origin: Origin) -> f32 {
     match origin {
-        Origin::Data => 1.0 - (1.0 - weight).powf(1.35),
+        // To the power of 11/8, by roots: they are the same on every machine.
+        Origin::Data => {
+            let doubt = 1.0 - weight;
+            let fourth = doubt.sqrt().sqrt();
+            1.0 - doubt * fourth * fourth.sqrt()
+        }
         Origin::User | Origin::Other => weight,
         Origin::Assistant => weight * 0.6,
         Origin::Operator => weight * 0.45,

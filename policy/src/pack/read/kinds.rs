@@ -13,10 +13,10 @@ use crate::{
         unique_list, unknown_value,
     },
     pack::kinds::{
-        AuditLogger, BuiltinSelection, DataRoutingPolicy, DlpFilter, DlpPattern, Durability, EndpointAction,
-        Entity, EntitySelection, InjectionDetection, InjectionEncoding, InjectionResponse,
-        InjectionResponseAction, MarkerFormat, OnExcess, OnNoCompliantProvider, PiiDetector, PromptInjection,
-        Rbac, RbacAction, RbacRole, Redaction, RoleAction, RuleSwitch,
+        AuditLogger, BuiltinSelection, DataRoutingPolicy, DetectorSwitch, DlpFilter, DlpPattern, Durability,
+        EndpointAction, Entity, EntitySelection, InjectionDetection, InjectionDetectors, InjectionEncoding,
+        InjectionResponse, InjectionResponseAction, MarkerFormat, OnExcess, OnNoCompliantProvider,
+        PiiDetector, PromptInjection, Rbac, RbacAction, RbacRole, Redaction, RoleAction, RuleSwitch,
     },
     verdict::{Action, Endpoint, Mode, Phase},
     yaml::{Node, Value},
@@ -73,6 +73,7 @@ pub(super) fn prompt_injection(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Opt
         mode: mode(&mut o, path, cx),
         action: o.or("action", path, cx, default.action, choice(ACTIONS)),
         threshold: o.or("threshold", path, cx, default.threshold, fraction),
+        detectors: o.or("detectors", path, cx, default.detectors, injection_detectors),
         detection: o.or("detection", path, cx, default.detection, injection_detection),
         encoding: o.or("encoding", path, cx, default.encoding, injection_encoding),
         response: o.or("response", path, cx, default.response, injection_response),
@@ -97,6 +98,19 @@ pub(super) fn prompt_injection(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Opt
     );
     o.finish(path, cx);
     Some(block)
+}
+
+fn injection_detectors(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<InjectionDetectors> {
+    const SWITCHES: &[(&str, DetectorSwitch)] =
+        &[("on", DetectorSwitch::On), ("observe", DetectorSwitch::Observe), ("off", DetectorSwitch::Off)];
+    let mut o = Object::open(node, path, cx)?;
+    let default = InjectionDetectors::default();
+    let detectors = InjectionDetectors {
+        rules: o.or("rules", path, cx, default.rules, choice(SWITCHES)),
+        model: o.or("model", path, cx, default.model, choice(SWITCHES)),
+    };
+    o.finish(path, cx);
+    Some(detectors)
 }
 
 fn injection_detection(node: &Node, path: &Path<'_>, cx: &mut Cx) -> Option<InjectionDetection> {
