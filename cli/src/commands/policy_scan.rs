@@ -3,8 +3,9 @@
 use std::{
     fs::File,
     io::{self, BufRead as _, BufReader, Write as _},
+    ops::Range,
     path::PathBuf,
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
@@ -35,6 +36,11 @@ pub(crate) struct Args {
     #[arg(long)]
     chunked: bool,
 
+    /// Adds to each line what the findings rest on and what each policy cost: `reasons`, with rule, place, weight and the
+    /// words that weighed most, and `cost_us`. It repeats words of the text.
+    #[arg(long)]
+    explain: bool,
+
     /// Texts that are scanned at the same time.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     jobs: u16,
@@ -55,6 +61,21 @@ struct Output<'a> {
     findings: Vec<Finding<'a>>,
     scores: serde_json::Map<String, serde_json::Value>,
     took_us: u128,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons: Option<Vec<Reason>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_us: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+#[derive(Serialize)]
+struct Reason {
+    policy: &'static str,
+    rule: Arc<str>,
+    start: usize,
+    end: usize,
+    weight: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -116,7 +137,7 @@ fn scan_all(
                 let mut work = Workspace::default();
                 for (number, line) in todo {
                     // The receiver ends early only when the run failed.
-                    if done.send(scan_line(pack, args.chunked, number, &line, &mut work)).is_err() {
+                    if done.send(scan_line(pack, args, number, &line, &mut work)).is_err() {
                         return;
                     }
                 }
@@ -156,7 +177,7 @@ fn scan_all(
 #[expect(clippy::disallowed_types, reason = "measures work off the runtime")]
 fn scan_line(
     pack: &CompiledPack,
-    chunked: bool,
+    args: &Args,
     number: u64,
     line: &str,
     work: &mut Workspace,
@@ -164,7 +185,7 @@ fn scan_line(
     let bad = |what: String| CliError::usage(format!("line {number} of the input: {what}"));
     let input: Input = serde_json::from_str(line).map_err(|error| bad(error.to_string()))?;
     let started = std::time::Instant::now();
-    let scan = if chunked {
+    let scan = if args.chunked {
         let mut feed = TextFeed::new();
         for piece in pieces(&input.text, &input.chunks) {
             feed.push(piece);
@@ -174,8 +195,13 @@ fn scan_line(
         pack.scan_text(&input.text, work)
     };
     let took_us = started.elapsed().as_micros();
-    let output =
-        serde_json::to_string(&output(&input, &scan, took_us)).map_err(|error| bad(error.to_string()))?;
+    let mut output = output(&input, &scan, took_us);
+    if args.explain {
+        let (reasons, cost) = explain(pack, &input.text, work);
+        output.reasons = Some(reasons);
+        output.cost_us = Some(cost);
+    }
+    let output = serde_json::to_string(&output).map_err(|error| bad(error.to_string()))?;
     Ok((output, input.text.len()))
 }
 
@@ -193,7 +219,42 @@ fn output<'a>(input: &'a Input, scan: &'a TextScan, took_us: u128) -> Output<'a>
         .collect();
     let scores =
         scan.scores.iter().map(|(policy, score)| (policy.to_string(), rounded(*score).into())).collect();
-    Output { id: &input.id, decision: scan.decision.as_str(), findings, scores, took_us }
+    Output {
+        id: &input.id,
+        decision: scan.decision.as_str(),
+        findings,
+        scores,
+        took_us,
+        reasons: None,
+        cost_us: None,
+    }
+}
+
+/// What each policy sees in a text, and its microseconds for a scan.
+#[expect(clippy::disallowed_types, reason = "measures work off the runtime")]
+fn explain(
+    pack: &CompiledPack,
+    text: &str,
+    work: &mut Workspace,
+) -> (Vec<Reason>, serde_json::Map<String, serde_json::Value>) {
+    let (mut reasons, mut cost) = (Vec::new(), serde_json::Map::new());
+    let characters: Vec<char> = text.chars().collect();
+    let word = |place: &Range<usize>| characters.get(place.clone()).unwrap_or_default().iter().collect();
+    for (index, policy) in pack.content_policies() {
+        let started = std::time::Instant::now();
+        let seen = pack.explain_text(index, text, work);
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        cost.insert(policy.to_string(), took.into());
+        reasons.extend(seen.into_iter().map(|reason| Reason {
+            policy: policy.as_str(),
+            rule: reason.rule,
+            start: reason.place.start,
+            end: reason.place.end,
+            weight: rounded(reason.weight),
+            words: reason.words.iter().map(word).collect(),
+        }));
+    }
+    (reasons, cost)
 }
 
 /// Scores are 32 bit numbers; four digits tell them apart and read well.

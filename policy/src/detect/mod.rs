@@ -13,7 +13,7 @@ pub mod marker;
 pub mod patterns;
 pub mod pii;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use crate::verdict::{Mode, PolicyKind, Verdict};
 
@@ -87,6 +87,20 @@ pub struct Hit {
     pub score: f32,
 }
 
+/// Why a detector objects to a place, or what it saw there that was not enough. For people who try a pack on texts of
+/// their own: the places of words are never in a record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reason {
+    /// Index into [`Detector::rules`].
+    pub rule: u32,
+    /// The bytes of the text that it stands on.
+    pub span: Range<usize>,
+    /// What it weighs, 0 to 1.
+    pub weight: f32,
+    /// The words that weighed most, as bytes of the text, the heaviest first; a rule has none.
+    pub words: Vec<Range<usize>>,
+}
+
 /// A detector compiled from one block of a pack.
 pub trait Detector: Send + Sync + fmt::Debug {
     /// The policy that it belongs to.
@@ -101,6 +115,19 @@ pub trait Detector: Send + Sync + fmt::Debug {
     /// Hits of one detector may overlap; merging is the caller's. A hit is only reported when it is to count: a
     /// score below the pack's threshold gives none.
     fn scan(&self, text: Text<'_>, scratch: &mut Scratch, hits: &mut Vec<Hit>) -> Option<f32>;
+
+    /// What the hits in `text` rest on, in the order of the text.
+    fn explain(&self, text: Text<'_>, scratch: &mut Scratch) -> Vec<Reason> {
+        let mut hits = Vec::new();
+        self.scan(text, scratch, &mut hits);
+        let reason = |hit: Hit| Reason {
+            rule: hit.rule,
+            span: hit.start..hit.end,
+            weight: hit.score,
+            words: Vec::new(),
+        };
+        hits.into_iter().map(reason).collect()
+    }
 
     /// Appends to `out` what stands in the place of `matched`, a hit of `rule`. Never appends nothing.
     fn replace(&self, rule: u32, matched: &str, out: &mut String);

@@ -1,7 +1,7 @@
 //! Plain text through the content policies of a chain: what `kt policy scan` prints, and what a text that arrives in
 //! pieces is judged by.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Range, sync::Arc};
 
 use super::{
     Deadline, Effect, Workspace,
@@ -12,7 +12,8 @@ use super::{
     texts::Source,
 };
 use crate::{
-    compiled::{CompiledPack, CompiledPolicy},
+    compiled::{ChainEntry, CompiledPack, CompiledPolicy},
+    detect::{Origin, Reason, Text},
     verdict::{PolicyKind, Verdict},
 };
 
@@ -46,6 +47,19 @@ pub struct TextFinding {
     pub verdict: Verdict,
     /// What becomes of it.
     pub effect: Effect,
+}
+
+/// What a finding rests on; places are code points.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TextReason {
+    /// The rule; `injection.model.window` for a window of the trained model.
+    pub rule: Arc<str>,
+    /// Where it stands.
+    pub place: Range<usize>,
+    /// What it weighs, 0 to 1.
+    pub weight: f32,
+    /// The words that weighed most, the heaviest first.
+    pub words: Vec<Range<usize>>,
 }
 
 impl CompiledPack {
@@ -83,6 +97,37 @@ impl CompiledPack {
         let hits = report::in_fields(source, &work.texts, &work.found);
         work.clear();
         TextScan { decision, findings: self.listed(text, &hits), scores }
+    }
+
+    /// The policies that scan texts, by their places in the chain.
+    pub fn content_policies(&self) -> impl Iterator<Item = (usize, PolicyKind)> {
+        let content = |entry: &&ChainEntry| matches!(entry.policy, CompiledPolicy::Content(_));
+        self.chain
+            .iter()
+            .enumerate()
+            .filter(move |(_, entry)| content(entry))
+            .map(|(index, entry)| (index, entry.kind))
+    }
+
+    /// What one policy of the chain sees in a text: what its findings rest on, and what alone would not have been one. None
+    /// for a policy that scans no texts.
+    pub fn explain_text(&self, index: usize, text: &str, work: &mut Workspace) -> Vec<TextReason> {
+        let Some(CompiledPolicy::Content(detector)) = self.chain.get(index).map(|entry| &entry.policy) else {
+            return Vec::new();
+        };
+        let points = CodePoints::new(text);
+        let place = |span: &Range<usize>| points.before(span.start)..points.before(span.end);
+        let reason = |reason: Reason| {
+            let rule = detector.rules().get(reason.rule as usize)?;
+            Some(TextReason {
+                rule: Arc::clone(&rule.id),
+                place: place(&reason.span),
+                weight: reason.weight,
+                words: reason.words.iter().map(place).collect(),
+            })
+        };
+        let input = Text { text, origin: Origin::User, key: None };
+        detector.explain(input, &mut work.detect).into_iter().filter_map(reason).collect()
     }
 
     fn listed(&self, text: &str, hits: &[InField]) -> Vec<TextFinding> {

@@ -32,7 +32,7 @@ use self::{
     user::UserPatterns,
     views::Reader,
 };
-use super::{Detector, Hit, Origin, Problem, ProblemKind, Rule, Scratch, Text};
+use super::{Detector, Hit, Origin, Problem, ProblemKind, Reason, Rule, Scratch, Text};
 use crate::{
     diag::Severity,
     pack::kinds::{DetectorSwitch, PromptInjection, RuleSwitch},
@@ -192,6 +192,35 @@ impl Detector for InjectionDetector {
         new.dedup_by_key(|hit| (hit.start, hit.end, hit.rule));
         hits.append(&mut new);
         Some(score)
+    }
+
+    fn explain(&self, text: Text<'_>, scratch: &mut Scratch) -> Vec<Reason> {
+        let mut hits = Vec::new();
+        scratch.injection.keep_grounds();
+        self.scan(text, scratch, &mut hits);
+        let built_in = self.rules.len() - self.patterns.len();
+        let pattern = |hit: &Hit| hit.rule as usize >= built_in;
+        let mut reasons: Vec<Reason> = hits
+            .iter()
+            .filter(|hit| pattern(hit))
+            .map(|hit| Reason {
+                rule: hit.rule,
+                span: hit.start..hit.end,
+                weight: hit.score,
+                words: Vec::new(),
+            })
+            .collect();
+        for ground in scratch.injection.take_grounds() {
+            let rule = self.entries.get(ground.rule).map_or(0, |entry| entry.rule);
+            reasons.push(Reason { rule, span: ground.span, weight: ground.weight, words: ground.words });
+        }
+        reasons.sort_by(|one, other| {
+            (one.span.start, one.span.end, one.rule)
+                .cmp(&(other.span.start, other.span.end, other.rule))
+                .then(other.weight.total_cmp(&one.weight))
+        });
+        reasons.dedup_by_key(|reason| (reason.span.clone(), reason.rule));
+        reasons
     }
 
     fn replace(&self, _rule: u32, _matched: &str, out: &mut String) {

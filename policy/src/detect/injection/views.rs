@@ -53,9 +53,24 @@ pub struct Memory {
     patterns: PatternScratch,
     /// Ideas found in all views: a measure of the work done.
     work: usize,
+    /// Why windows count, when it is wanted.
+    grounds: Option<Vec<Ground>>,
     /// The features of each view, when they are wanted.
     features: Option<Vec<ViewFeatures>>,
 }
+
+/// A match, or a window of the model, in the bytes of the text.
+#[derive(Debug, Clone)]
+pub(super) struct Ground {
+    /// Index into the table of rules.
+    pub rule: usize,
+    pub span: Range<usize>,
+    pub weight: f32,
+    pub words: Vec<Range<usize>>,
+}
+
+/// So many words of a window are named.
+const NAMED_WORDS: usize = 6;
 
 /// What an encoded run says.
 #[derive(Debug, Clone)]
@@ -73,6 +88,16 @@ impl Memory {
     /// The canonical form of the last text, and memory for searching it.
     pub(super) fn for_patterns(&mut self) -> (&Canonical, &mut PatternScratch) {
         (&self.canonical, &mut self.patterns)
+    }
+
+    /// Keeps why windows count from now on, until it is taken.
+    pub(super) fn keep_grounds(&mut self) {
+        self.grounds = Some(Vec::new());
+    }
+
+    /// What was kept.
+    pub(super) fn take_grounds(&mut self) -> Vec<Ground> {
+        self.grounds.take().unwrap_or_default()
     }
 
     /// Keeps the features of what is read from now on, until they are taken.
@@ -257,6 +282,10 @@ fn read_view<S: Fn(usize) -> RuleSwitch>(
         add_hidden(tokens, canonical, context, &mut matches);
         add_encoded(tokens, canonical, &memory.encoded, &mut matches);
     }
+    if let Some(mut grounds) = memory.grounds.take() {
+        add_grounds(tokens, canonical, context, &matches, memory, &mut grounds);
+        memory.grounds = Some(grounds);
+    }
     let acts = |rule| (context.switch)(rule) == RuleSwitch::Enforce;
     let best = score::judge(tokens, &mut matches, acts, context.threshold, &mut memory.score);
     memory.engine.matches = matches;
@@ -288,6 +317,47 @@ fn add_suspicions<S: Fn(usize) -> RuleSwitch>(
         last: window.last,
         weight: window.score,
     }));
+}
+
+/// Every match of a rule, and the windows of the model that reach the threshold with their heaviest words.
+fn add_grounds<S: Fn(usize) -> RuleSwitch>(
+    tokens: &Tokens,
+    canonical: &Canonical,
+    context: &Context<'_, S>,
+    matches: &[Match],
+    memory: &Memory,
+    grounds: &mut Vec<Ground>,
+) {
+    let counts = |rule| rule != MODEL_ENTRY && (context.switch)(rule) == RuleSwitch::Enforce;
+    let weights = MODEL
+        .as_ref()
+        .map(|model| model.weigh(tokens, &memory.engine.ideas, matches, counts))
+        .unwrap_or_default();
+    let word = |at: usize| {
+        tokens
+            .list
+            .get(at)
+            .map(|token| canonical.origin(token.start as usize..token.end as usize))
+            .unwrap_or_default()
+    };
+    for found in matches {
+        let model = found.rule == MODEL_ENTRY;
+        if model && found.weight < context.threshold {
+            continue;
+        }
+        let mut words = Vec::new();
+        if model {
+            let mut heavy: Vec<(usize, i64)> = (found.first..=found.last)
+                .filter_map(|at| Some((at, *weights.get(at)?)))
+                .filter(|&(_, weight)| weight > 0)
+                .collect();
+            heavy.sort_by_key(|&(at, weight)| (std::cmp::Reverse(weight), at));
+            words.extend(heavy.into_iter().take(NAMED_WORDS).map(|(at, _)| word(at)));
+        }
+        let (head, tail) = (word(found.first), word(found.last));
+        let span = head.start.min(tail.start)..head.end.max(tail.end);
+        grounds.push(Ground { rule: found.rule, span, weight: found.weight, words });
+    }
 }
 
 /// A message in invisible characters is suspicious whatever it says.

@@ -25,8 +25,8 @@ const PAIRED: usize = 4;
 
 /// Takes what is read.
 pub(super) trait Sink {
-    /// A feature of the segment that comes to its end next.
-    fn feature(&mut self, place: u32);
+    /// A feature of the segment that comes to its end next; it became complete with the word `at`.
+    fn feature(&mut self, at: usize, place: u32);
     /// The words `first..=last` are a segment.
     fn end(&mut self, first: usize, last: usize);
 }
@@ -78,32 +78,32 @@ pub(super) fn read(
             first = at;
         }
         let word = Word::of(tokens.word(at));
-        sink.feature(place(Kind::Word, word.whole, 0));
+        sink.feature(at, place(Kind::Word, word.whole, 0));
         if word.stem != word.whole {
-            sink.feature(place(Kind::Stem, word.stem, 0));
+            sink.feature(at, place(Kind::Stem, word.stem, 0));
         }
         if token.leads {
-            sink.feature(place(Kind::Lead, word.stem, 0));
+            sink.feature(at, place(Kind::Lead, word.stem, 0));
         }
         let [one, two] = previous;
         if let Some(one) = one {
-            sink.feature(place(Kind::Pair, one.whole, word.whole));
+            sink.feature(at, place(Kind::Pair, one.whole, word.whole));
             if one.stem != one.whole || word.stem != word.whole {
-                sink.feature(place(Kind::StemPair, one.stem, word.stem));
+                sink.feature(at, place(Kind::StemPair, one.stem, word.stem));
             }
         }
         if let Some(two) = two {
-            sink.feature(place(Kind::Skip, two.stem, word.stem));
+            sink.feature(at, place(Kind::Skip, two.stem, word.stem));
         }
         previous = [Some(word), one];
         while let Some(idea) = ideas.next_if(|idea| idea.last <= at) {
             let concept = u64::from(idea.concept as u8);
-            sink.feature(place(Kind::Idea, concept, 0));
+            sink.feature(at, place(Kind::Idea, concept, 0));
             if tokens.list.get(idea.first).is_some_and(|head| head.leads) {
-                sink.feature(place(Kind::IdeaAtLead, concept, 0));
+                sink.feature(at, place(Kind::IdeaAtLead, concept, 0));
             }
             for earlier in before.into_iter().flatten() {
-                sink.feature(place(Kind::IdeaPair, u64::from(earlier as u8), concept));
+                sink.feature(at, place(Kind::IdeaPair, u64::from(earlier as u8), concept));
             }
             before.rotate_right(1);
             if let Some(slot) = before.first_mut() {
@@ -113,8 +113,8 @@ pub(super) fn read(
         while let Some(found) = matches.next_if(|found| found.last <= at) {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a weight, 0 to 1")]
             let step = (found.weight * STEPS) as u64;
-            sink.feature(place(Kind::Rule, found.rule as u64, step));
-            sink.feature(place(Kind::Family, found.family as u64, step));
+            sink.feature(at, place(Kind::Rule, found.rule as u64, step));
+            sink.feature(at, place(Kind::Family, found.family as u64, step));
         }
     }
     if tokens.list.len() > first {

@@ -129,7 +129,7 @@ struct Adding<'a> {
 }
 
 impl Sink for Adding<'_> {
-    fn feature(&mut self, place: u32) {
+    fn feature(&mut self, _: usize, place: u32) {
         self.sum += i64::from(self.weights.get(place as usize).copied().unwrap_or(0));
         self.features += 1;
     }
@@ -210,6 +210,37 @@ impl Model {
     }
 }
 
+/// Adds up what each word weighs.
+struct Weighing<'a> {
+    weights: &'a [i8],
+    words: Vec<i64>,
+}
+
+impl Sink for Weighing<'_> {
+    fn feature(&mut self, at: usize, place: u32) {
+        if let Some(word) = self.words.get_mut(at) {
+            *word += i64::from(self.weights.get(place as usize).copied().unwrap_or(0));
+        }
+    }
+
+    fn end(&mut self, _: usize, _: usize) {}
+}
+
+impl Model {
+    /// What each word of `tokens` weighs with the words before it.
+    pub(super) fn weigh(
+        &self,
+        tokens: &Tokens,
+        ideas: &[Idea],
+        matches: &[Match],
+        counts: impl Fn(usize) -> bool,
+    ) -> Vec<i64> {
+        let mut weighing = Weighing { weights: &self.weights, words: vec![0; tokens.list.len()] };
+        features::read(tokens, ideas, matches, counts, &mut weighing);
+        weighing.words
+    }
+}
+
 /// The features of one segment, for training.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SegmentFeatures(pub Vec<u32>);
@@ -224,7 +255,7 @@ struct Collecting {
 }
 
 impl Sink for Collecting {
-    fn feature(&mut self, place: u32) {
+    fn feature(&mut self, _: usize, place: u32) {
         self.open.push(place);
     }
 
