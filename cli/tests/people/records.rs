@@ -205,6 +205,18 @@ fn is_in_a_file(folder: &Path, wanted: &str) -> bool {
     })
 }
 
+/// Waits until the database of records is one file: the store's threads close it after the server has stopped, and the last
+/// connection takes the write-ahead log into it.
+async fn closed(database: &Path) {
+    let log = database.with_extension("sqlite-wal");
+    let gone = async {
+        while log.try_exists().unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.expect("the write-ahead log goes");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hold_refuses_an_erasure_and_a_backup_that_is_put_back_forgets_again_and_holds_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -230,6 +242,7 @@ async fn a_hold_refuses_an_erasure_and_a_backup_that_is_put_back_forgets_again_a
 
     // A backup from before both.
     plane.stop().await;
+    closed(&at("plane/audit.sqlite")).await;
     std::fs::copy(at("plane/audit.sqlite"), at("backup")).unwrap();
     let plane = Plane::start(&at("plane"), port).await;
     person.ok(&["audit", "erase", "bob@example.com"]);
@@ -237,6 +250,7 @@ async fn a_hold_refuses_an_erasure_and_a_backup_that_is_put_back_forgets_again_a
     person.ok(&["audit", "erase", "ada@example.com"]);
     person.ok(&["audit", "hold", "create", "--fleet", "default", "--reason", "case 8"]);
     plane.stop().await;
+    closed(&at("plane/audit.sqlite")).await;
 
     std::fs::copy(at("backup"), at("plane/audit.sqlite")).unwrap();
     let plane = Plane::start(&at("plane"), port).await;
@@ -250,6 +264,7 @@ async fn a_hold_refuses_an_erasure_and_a_backup_that_is_put_back_forgets_again_a
     let verified = reader.kt(&["audit", "verify"]);
     assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
     plane.stop().await;
+    closed(&at("plane/audit.sqlite")).await;
     // What a name was sealed under is in no file of the store, the backup that was put back included.
     let backup = rusqlite::Connection::open(at("backup")).unwrap();
     let keys: Vec<String> = backup
