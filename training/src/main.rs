@@ -98,24 +98,20 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let calibration = made(Part::HeldBack, seed + 1);
             let model = train::train(&learnt, &calibration, &Settings { seed, ..Settings::default() });
             let mut table = Table::new(&mut out, &model)?;
-            table.row("learnt from", &learnt.iter().collect::<Vec<_>>())?;
-            table
-                .row("same lines, other seed", &made(Part::Training, seed + 2).iter().collect::<Vec<_>>())?;
+            table.row("learnt from", &learnt)?;
+            table.row("same lines, other seed", &made(Part::Training, seed + 2))?;
             let held_back = made(Part::HeldBack, seed + 3);
-            table.row("lines held back", &held_back.iter().collect::<Vec<_>>())?;
+            table.row("lines held back", &held_back)?;
             for source in &leave_out {
                 let attacks = left_out.iter().filter(|example| &example.source == source);
                 let others = held_back.iter().filter(|example| !example.attack);
-                table.row(source, &attacks.chain(others).collect::<Vec<_>>())?;
+                table.row(source, attacks.chain(others))?;
             }
             let mut sources: Vec<&str> = learnt.iter().map(|example| example.source.as_str()).collect();
             sources.sort_unstable();
             sources.dedup();
             for source in sources {
-                table.row(
-                    source,
-                    &learnt.iter().filter(|example| example.source == source).collect::<Vec<_>>(),
-                )?;
+                table.row(source, learnt.iter().filter(|example| example.source == source))?;
             }
             if let Some(file) = file {
                 fs::write(&file, model.write())

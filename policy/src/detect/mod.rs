@@ -101,6 +101,13 @@ pub struct Reason {
     pub words: Vec<Range<usize>>,
 }
 
+impl From<Hit> for Reason {
+    /// A hit that rests on nothing else.
+    fn from(hit: Hit) -> Self {
+        Self { rule: hit.rule, span: hit.start..hit.end, weight: hit.score, words: Vec::new() }
+    }
+}
+
 /// A detector compiled from one block of a pack.
 pub trait Detector: Send + Sync + fmt::Debug {
     /// The policy that it belongs to.
@@ -120,13 +127,7 @@ pub trait Detector: Send + Sync + fmt::Debug {
     fn explain(&self, text: Text<'_>, scratch: &mut Scratch) -> Vec<Reason> {
         let mut hits = Vec::new();
         self.scan(text, scratch, &mut hits);
-        let reason = |hit: Hit| Reason {
-            rule: hit.rule,
-            span: hit.start..hit.end,
-            weight: hit.score,
-            words: Vec::new(),
-        };
-        hits.into_iter().map(reason).collect()
+        hits.into_iter().map(Reason::from).collect()
     }
 
     /// Appends to `out` what stands in the place of `matched`, a hit of `rule`. Never appends nothing.

@@ -12,7 +12,7 @@ use super::{
     texts::Source,
 };
 use crate::{
-    compiled::{ChainEntry, CompiledPack, CompiledPolicy},
+    compiled::{CompiledPack, CompiledPolicy},
     detect::{Origin, Reason, Text},
     verdict::{PolicyKind, Verdict},
 };
@@ -101,12 +101,12 @@ impl CompiledPack {
 
     /// The policies that scan texts, by their places in the chain.
     pub fn content_policies(&self) -> impl Iterator<Item = (usize, PolicyKind)> {
-        let content = |entry: &&ChainEntry| matches!(entry.policy, CompiledPolicy::Content(_));
-        self.chain
+        let content = self
+            .chain
             .iter()
             .enumerate()
-            .filter(move |(_, entry)| content(entry))
-            .map(|(index, entry)| (index, entry.kind))
+            .filter(|(_, entry)| matches!(entry.policy, CompiledPolicy::Content(_)));
+        content.map(|(index, entry)| (index, entry.kind))
     }
 
     /// What one policy of the chain sees in a text: what its findings rest on, and what alone would not have been one. None

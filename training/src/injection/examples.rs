@@ -3,7 +3,10 @@
 use std::{error::Error, fs, path::Path};
 
 use kt_policy::{
-    detect::{Detector as _, Origin, Scratch, Text, injection::InjectionDetector},
+    detect::{
+        Scratch,
+        injection::{InjectionDetector, model::ViewFeatures},
+    },
     pack::kinds::{DetectorSwitch, PromptInjection},
 };
 use serde::{Deserialize, Serialize};
@@ -41,12 +44,8 @@ pub struct Example {
     pub attack: bool,
     /// The source of its sample.
     pub source: String,
-    /// The tags of its sample.
-    pub tags: Vec<String>,
-    /// What the rules alone say, 0 to 1.
-    pub rules: f32,
-    /// By view, by segment: the places of its features.
-    pub views: Vec<Vec<Vec<u32>>>,
+    /// Each way in which it is read.
+    pub views: Vec<ViewFeatures>,
 }
 
 /// Reads texts as the detector does.
@@ -69,17 +68,6 @@ impl Reader {
     /// What the detector sees of `sample`.
     pub fn example(&mut self, sample: &Sample) -> Example {
         let views = self.rules.features(&sample.text, &mut self.scratch);
-        let text = Text { text: &sample.text, origin: Origin::User, key: None };
-        let rules = self.rules.scan(text, &mut self.scratch, &mut Vec::new()).unwrap_or(0.0);
-        Example {
-            attack: sample.label == 1,
-            source: sample.source.clone(),
-            tags: sample.tags.clone(),
-            rules,
-            views: views
-                .into_iter()
-                .map(|view| view.into_iter().map(|segment| segment.0).collect())
-                .collect(),
-        }
+        Example { attack: sample.label == 1, source: sample.source.clone(), views }
     }
 }

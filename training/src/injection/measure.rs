@@ -31,17 +31,14 @@ pub struct Figures {
 }
 
 /// Measures `model` on `set`.
-pub fn figures(model: &Model, set: &[&Example]) -> Figures {
-    let scores = |attack: bool| -> Vec<f32> {
-        let mut scores: Vec<f32> = set
-            .iter()
-            .filter(|example| example.attack == attack)
-            .map(|example| score(model, example))
-            .collect();
-        scores.sort_by(|one, other| other.total_cmp(one));
-        scores
-    };
-    let (attacks, harmless) = (scores(true), scores(false));
+pub fn figures<'e>(model: &Model, set: impl IntoIterator<Item = &'e Example>) -> Figures {
+    let (mut attacks, mut harmless) = (Vec::new(), Vec::new());
+    for example in set {
+        if example.attack { &mut attacks } else { &mut harmless }.push(score(model, example));
+    }
+    for scores in [&mut attacks, &mut harmless] {
+        scores.sort_by(|one: &f32, other| other.total_cmp(one));
+    }
     let above =
         |scores: &[f32], limit: f32| share(scores.partition_point(|&score| score > limit), scores.len());
     let limit =
@@ -74,7 +71,7 @@ impl<'a, W: Write> Table<'a, W> {
     }
 
     /// Adds the figures of `set`.
-    pub fn row(&mut self, name: &str, set: &[&Example]) -> io::Result<()> {
+    pub fn row<'e>(&mut self, name: &str, set: impl IntoIterator<Item = &'e Example>) -> io::Result<()> {
         let Figures { attacks, harmless, recall_at_1, recall_at_01, recall, false_positives } =
             figures(self.model, set);
         writeln!(

@@ -47,7 +47,7 @@ impl Default for Settings {
 
 /// A model while it is made.
 #[derive(Debug)]
-pub struct Weights {
+struct Weights {
     weights: Vec<f64>,
     squares: Vec<f64>,
     bias: [f64; SCALES.len()],
@@ -64,6 +64,33 @@ struct Window {
     logit: f64,
 }
 
+/// The most suspicious window of a text, the first of equals; a feature without a weight adds nothing.
+fn worst(
+    example: &Example,
+    bias: &[f64; SCALES.len()],
+    weight: impl Fn(u32) -> Option<f64>,
+) -> Option<Window> {
+    let mut worst: Option<Window> = None;
+    for (view, segments) in example.views.iter().enumerate() {
+        let mut sums = vec![(0.0, 0_u32)];
+        for segment in segments {
+            let (sum, count) = sums.last().copied().unwrap_or_default();
+            let own: f64 = segment.iter().filter_map(|&place| weight(place)).sum();
+            sums.push((sum + own, count + u32::try_from(segment.len()).unwrap_or(0)));
+        }
+        for (length, scale) in lengths(segments.len()) {
+            let bias = bias.get(scale).copied().unwrap_or_default();
+            for (begin, (from, to)) in sums.iter().zip(sums.iter().skip(length)).enumerate() {
+                let logit = bias + (to.0 - from.0) / f64::from((to.1 - from.1).max(1)).sqrt();
+                if worst.is_none_or(|worst| logit > worst.logit) {
+                    worst = Some(Window { view, begin, end: begin + length, scale, logit });
+                }
+            }
+        }
+    }
+    worst
+}
+
 impl Weights {
     fn new() -> Self {
         Self {
@@ -74,33 +101,8 @@ impl Weights {
         }
     }
 
-    /// The windows of a text, each with its logit.
-    fn windows(&self, example: &Example) -> Vec<Window> {
-        let mut windows = Vec::new();
-        for (view, segments) in example.views.iter().enumerate() {
-            let mut sums = vec![(0.0, 0_u32)];
-            for segment in segments {
-                let (sum, count) = sums.last().copied().unwrap_or_default();
-                let own: f64 = segment.iter().filter_map(|&place| self.weights.get(place as usize)).sum();
-                sums.push((sum + own, count + u32::try_from(segment.len()).unwrap_or(0)));
-            }
-            for (length, scale) in lengths(segments.len()) {
-                let bias = self.bias.get(scale).copied().unwrap_or_default();
-                for (begin, (from, to)) in sums.iter().zip(sums.iter().skip(length)).enumerate() {
-                    let features = f64::from((to.1 - from.1).max(1));
-                    let logit = bias + (to.0 - from.0) / features.sqrt();
-                    windows.push(Window { view, begin, end: begin + length, scale, logit });
-                }
-            }
-        }
-        windows
-    }
-
-    /// The most suspicious window of a text.
     fn worst(&self, example: &Example) -> Option<Window> {
-        self.windows(example)
-            .into_iter()
-            .reduce(|best, window| if window.logit > best.logit { window } else { best })
+        worst(example, &self.bias, |place| self.weights.get(place as usize).copied())
     }
 
     /// One step: `wanted` is what the window should have been said to be.
@@ -211,29 +213,11 @@ pub fn train(examples: &[Example], calibration: &[Example], settings: &Settings)
 
 /// What the model says of a text, 0 to 1.
 pub fn score(model: &Model, example: &Example) -> f32 {
-    let mut best: Option<f32> = None;
-    for segments in &example.views {
-        let mut sums = vec![(0_i64, 0_u32)];
-        for segment in segments {
-            let (sum, count) = sums.last().copied().unwrap_or_default();
-            let own: i64 = segment
-                .iter()
-                .filter_map(|&place| model.weights.get(place as usize))
-                .map(|&weight| i64::from(weight))
-                .sum();
-            sums.push((sum + own, count + u32::try_from(segment.len()).unwrap_or(0)));
-        }
-        for (length, scale) in lengths(segments.len()) {
-            let bias = model.bias.get(scale).copied().unwrap_or_default();
-            for (from, to) in sums.iter().zip(sums.iter().skip(length)) {
-                #[expect(clippy::cast_precision_loss, reason = "as the detector does")]
-                let logit =
-                    bias + model.unit * (to.0 - from.0) as f32 / ((to.1 - from.1).max(1) as f32).sqrt();
-                best = Some(best.map_or(logit, |best| best.max(logit)));
-            }
-        }
-    }
-    best.map_or(0.0, likelihood)
+    let unit = f64::from(model.unit);
+    let weight = |place: u32| model.weights.get(place as usize).map(|&weight| unit * f64::from(weight));
+    let worst = worst(example, &model.bias.map(f64::from), weight);
+    #[expect(clippy::cast_possible_truncation, reason = "the detector's numbers are as wide")]
+    worst.map_or(0.0, |window| likelihood(window.logit as f32))
 }
 
 fn sigmoid(logit: f64) -> f64 {
@@ -263,7 +247,7 @@ mod tests {
     fn what_was_learnt_is_known_and_a_file_is_the_model() {
         let (texts, calibration) = (examples(Part::Training, 1, 2000), examples(Part::HeldBack, 2, 500));
         let model = train(&texts, &calibration, &Settings::default());
-        let figures = figures(&model, &texts.iter().collect::<Vec<_>>());
+        let figures = figures(&model, &texts);
         assert!(figures.recall_at_1 > 0.9, "{figures:?}");
         assert_eq!(Model::read(&model.write()), Some(model));
     }

@@ -199,17 +199,8 @@ impl Detector for InjectionDetector {
         scratch.injection.keep_grounds();
         self.scan(text, scratch, &mut hits);
         let built_in = self.rules.len() - self.patterns.len();
-        let pattern = |hit: &Hit| hit.rule as usize >= built_in;
-        let mut reasons: Vec<Reason> = hits
-            .iter()
-            .filter(|hit| pattern(hit))
-            .map(|hit| Reason {
-                rule: hit.rule,
-                span: hit.start..hit.end,
-                weight: hit.score,
-                words: Vec::new(),
-            })
-            .collect();
+        hits.retain(|hit| hit.rule as usize >= built_in);
+        let mut reasons: Vec<Reason> = hits.into_iter().map(Reason::from).collect();
         for ground in scratch.injection.take_grounds() {
             let rule = self.entries.get(ground.rule).map_or(0, |entry| entry.rule);
             reasons.push(Reason { rule, span: ground.span, weight: ground.weight, words: ground.words });

@@ -333,13 +333,7 @@ fn add_grounds<S: Fn(usize) -> RuleSwitch>(
         .as_ref()
         .map(|model| model.weigh(tokens, &memory.engine.ideas, matches, counts))
         .unwrap_or_default();
-    let word = |at: usize| {
-        tokens
-            .list
-            .get(at)
-            .map(|token| canonical.origin(token.start as usize..token.end as usize))
-            .unwrap_or_default()
-    };
+    let word = |at| origin(tokens, canonical, at);
     for found in matches {
         let model = found.rule == MODEL_ENTRY;
         if model && found.weight < context.threshold {
@@ -384,15 +378,8 @@ fn add_hidden<S: Fn(usize) -> RuleSwitch>(
 /// What encoded runs say counts in the sentence that they stand in.
 fn add_encoded(tokens: &Tokens, canonical: &Canonical, encoded: &[Encoded], matches: &mut Vec<Match>) {
     for run in encoded {
-        let origin = |at: usize| {
-            tokens
-                .list
-                .get(at)
-                .map(|token| canonical.origin(token.start as usize..token.end as usize))
-                .unwrap_or_default()
-        };
-        let first = lowest(tokens.list.len(), |at| origin(at).end > run.span.start);
-        let last = lowest(tokens.list.len(), |at| origin(at).start >= run.span.end);
+        let first = lowest(tokens.list.len(), |at| origin(tokens, canonical, at).end > run.span.start);
+        let last = lowest(tokens.list.len(), |at| origin(tokens, canonical, at).start >= run.span.end);
         if let Some(last) = last.checked_sub(1).filter(|&last| last >= first) {
             for (rule, score) in
                 [(run.best.rule, run.best.score), (run.best.enforced_rule, run.best.enforced)]
@@ -402,6 +389,12 @@ fn add_encoded(tokens: &Tokens, canonical: &Canonical, encoded: &[Encoded], matc
             }
         }
     }
+}
+
+/// The bytes of the text that a word came from; none behind the last word.
+fn origin(tokens: &Tokens, canonical: &Canonical, at: usize) -> Range<usize> {
+    let word = tokens.list.get(at).map(|token| token.start as usize..token.end as usize);
+    word.map(|word| canonical.origin(word)).unwrap_or_default()
 }
 
 /// The lowest number below `end` of which `holds` is true, by halving; `end` when there is none.

@@ -241,12 +241,8 @@ impl Model {
     }
 }
 
-/// The features of one segment, for training.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SegmentFeatures(pub Vec<u32>);
-
-/// One way in which a text is read, for training.
-pub type ViewFeatures = Vec<SegmentFeatures>;
+/// One way in which a text is read, for training: by segment, the places of its features.
+pub type ViewFeatures = Vec<Vec<u32>>;
 
 #[derive(Default)]
 struct Collecting {
@@ -260,7 +256,7 @@ impl Sink for Collecting {
     }
 
     fn end(&mut self, _: usize, _: usize) {
-        self.segments.push(SegmentFeatures(std::mem::take(&mut self.open)));
+        self.segments.push(std::mem::take(&mut self.open));
     }
 }
 
