@@ -37,7 +37,7 @@ pub(crate) struct Args {
     chunked: bool,
 
     /// Adds to each line what the findings rest on and what each policy cost: `reasons`, with rule, place, weight and the
-    /// words that weighed most, and `cost_us`. It repeats words of the text.
+    /// words that weighed most, and `cost_us`, explaining included. It repeats words of the text.
     #[arg(long)]
     explain: bool,
 
@@ -230,7 +230,7 @@ fn output<'a>(input: &'a Input, scan: &'a TextScan, took_us: u128) -> Output<'a>
     }
 }
 
-/// What each policy sees in a text, and its microseconds for a scan.
+/// What each policy sees in a text, and the microseconds of its scan and explanation.
 #[expect(clippy::disallowed_types, reason = "measures work off the runtime")]
 fn explain(
     pack: &CompiledPack,

@@ -177,6 +177,22 @@ fn rules_and_model_are_told_apart_and_each_can_be_turned_off_or_observed() {
 }
 
 #[test]
+fn reasons_stand_in_the_text_as_it_was_sent_also_for_what_is_encoded_in_it() {
+    let detector = detector();
+    let encoded = BASE64_STANDARD.encode(ATTACK);
+    let text = format!("Grüße! A note: {encoded} and that is all.");
+    let reasons = detector.explain(user(&text), &mut Scratch::default());
+    let rule = |reason: &Reason| detector.rules()[reason.rule as usize].id.to_string();
+    let inside: Vec<String> =
+        reasons.iter().filter(|reason| text[reason.span.clone()] == encoded).map(rule).collect();
+    assert!(inside.contains(&"injection.override.ignore-previous".to_owned()), "{inside:?}");
+    // The others are about the sentence around the run.
+    assert!(reasons.iter().all(|reason| text[reason.span.clone()].contains(&encoded)), "{reasons:?}");
+    let words = reasons.iter().flat_map(|reason| &reason.words);
+    assert!(words.cloned().all(|word| text.get(word).is_some_and(|word| !word.contains(' '))));
+}
+
+#[test]
 fn a_policy_that_looks_for_nothing_is_refused() {
     let detectors = InjectionDetectors { rules: DetectorSwitch::Off, model: DetectorSwitch::Off };
     let mut settings = PromptInjection { detectors, ..PromptInjection::default() };

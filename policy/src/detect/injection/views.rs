@@ -189,7 +189,13 @@ impl Reader {
         let mut canonical = std::mem::take(&mut memory.inner);
         for run in decoder.iter() {
             canonical.fill(run.text, self.options);
+            let known = memory.grounds.as_ref().map_or(0, Vec::len);
             let best = read_views(&canonical, context, false, memory);
+            // What a run says has no place of its own in the text: the run stands for it.
+            for ground in memory.grounds.iter_mut().flatten().skip(known) {
+                ground.span = run.start..run.end;
+                ground.words.clear();
+            }
             if best.score >= ENCODED_FLOOR {
                 memory.encoded.push(Encoded { span: run.start..run.end, best });
             }
