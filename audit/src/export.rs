@@ -1,8 +1,8 @@
-//! Exports: a folder with a manifest and, for each instance, its records as segments, JSON Lines or CSV.
+//! Exports: a folder with a manifest and, for each instance, its records as segments, JSON Lines, CSV or Parquet.
 //!
 //! Segments and JSON Lines hold the exact bytes, so an export of either is proven by itself: each record by its hash and
 //! the next one, the chain by the gateway's checkpoints, its end by the control plane's signature over the last record,
-//! gaps by signed tombstones. CSV is for spreadsheets: only that its files are those of the manifest can be shown.
+//! gaps by signed tombstones. CSV and Parquet are for tables: only that their files are those of the manifest can be shown.
 
 use std::{
     fs::{self, File},
@@ -39,6 +39,8 @@ pub enum Form {
     Jsonl,
     /// Comma-separated values.
     Csv,
+    /// Parquet.
+    Parquet,
 }
 
 impl Form {
@@ -187,7 +189,7 @@ pub struct VerifiedExport {
     pub fleet: String,
     /// Files that are not those of the manifest, or are not there.
     pub changed_files: Vec<String>,
-    /// The chain; of CSV empty.
+    /// The chain; of CSV and Parquet empty.
     pub report: Report,
 }
 
@@ -308,7 +310,7 @@ fn chain(folder: &Path, manifest: &Manifest, exported: &Exported, keys: &[Public
                 }
             }
             Form::Jsonl => number = lines(&mut verifier, instance, &path, &file.name, number),
-            Form::Csv => {}
+            Form::Csv | Form::Parquet => {}
         }
     }
     verifier.finish()

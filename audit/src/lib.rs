@@ -9,11 +9,15 @@
 //! - [`sign`]: the gateway's ed25519 key over checkpoints, heads and tombstones.
 //! - [`verify`]: names the first break of each kind.
 //! - [`dir`]: reads an audit directory.
+//! - [`facts`]: what people filter and count by.
+//! - [`columns`]: a record as a row of a table.
 //! - [`export`]: what was exported from a store, and the means to check it without one.
 
 pub mod chain;
+pub mod columns;
 pub mod dir;
 pub mod export;
+pub mod facts;
 pub mod identity;
 pub mod record;
 pub mod segment;

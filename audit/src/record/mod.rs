@@ -316,6 +316,14 @@ pub(crate) fn known_kind<'de, D: serde::Deserializer<'de>>(
     Ok(Kind::from_name(&name))
 }
 
+/// The name that a value of a record has in payloads, such as `chat_completions`; empty for what is no name there.
+pub fn name_of<T: Serialize>(value: &T) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => String::new(),
+    }
+}
+
 /// Leaves a field out of a payload where it holds its default.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()

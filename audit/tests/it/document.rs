@@ -1,6 +1,6 @@
 //! `docs/reference/events.md` says what the types say.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use kt_audit::record::*;
 use serde_json::Value;
@@ -94,4 +94,14 @@ fn every_example_of_the_document_is_a_record_and_says_all_that_it_can() {
         examples::all(),
         "the examples are those of audit/tests/it/examples.rs, in their order"
     );
+}
+
+#[test]
+fn every_column_of_a_row_is_described() {
+    let document = document();
+    let mut table = String::from("| column | type | what it holds |\n|---|---|---|\n");
+    for column in kt_audit::columns::COLUMNS {
+        writeln!(table, "| `{}` | {} | {} |", column.name, column.read.kind(), column.help).unwrap();
+    }
+    assert!(document.contains(&table), "docs/reference/events.md needs this table:\n{table}");
 }

@@ -3,6 +3,8 @@
 //! `cfg(test)` tells clippy that helpers between the tests may unwrap like the tests themselves.
 
 #[cfg(test)]
+mod columns;
+#[cfg(test)]
 mod corpus;
 #[cfg(test)]
 mod document;

@@ -20,6 +20,8 @@ mod fleet;
 #[cfg(test)]
 mod kt;
 #[cfg(test)]
+mod parquet;
+#[cfg(test)]
 mod real;
 #[cfg(test)]
 mod records;

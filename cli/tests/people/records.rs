@@ -28,7 +28,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    async fn start(data: &Path, port: u16) -> Self {
+    pub(crate) async fn start(data: &Path, port: u16) -> Self {
         Self::with(Settings { listen: ([127, 0, 0, 1], port).into(), ..Settings::new(data) }).await
     }
 
@@ -109,7 +109,7 @@ impl Auditor {
 }
 
 /// Logs in an admin, writes the token of a gateway, and returns the token of an auditor.
-fn people(plane: &Plane, person: &Person, gateway: &Path) -> String {
+pub(crate) fn people(plane: &Plane, person: &Person, gateway: &Path) -> String {
     let login = ["auth", "login", "--server", &person.server, "--token-stdin"];
     let first = person.kt_with(&login, plane.bootstrap.as_deref().unwrap());
     assert_eq!(first.code, 0, "{}", first.err);
@@ -298,7 +298,7 @@ fn kinds(person: &Person, folder: &Path) -> Vec<String> {
 }
 
 /// The files of the only instance of an export, in order.
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let instance =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
     let mut files: Vec<_> =

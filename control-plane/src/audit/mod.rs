@@ -16,7 +16,6 @@
 //! - What is there is never replaced: another record under the same number is kept apart.
 //! - Names are sealed before they touch a disk.
 
-pub mod facts;
 mod ingest;
 pub(crate) mod ledger;
 mod retention;

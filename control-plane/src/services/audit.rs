@@ -9,6 +9,7 @@ use std::{
 use futures_util::{Stream, StreamExt as _};
 use kt_audit::{
     InstanceId, Position, Pseudonym,
+    facts::Facts,
     record::{Kind, Verdict},
 };
 use kt_proto::{
@@ -23,9 +24,7 @@ use uuid::Uuid;
 use super::{Services, actor, streamed};
 use crate::{
     audit::{
-        Audit,
-        facts::Facts,
-        ledger, position,
+        Audit, ledger, position,
         store::{
             AuditStoreError, Dimension, Erasing, Erasure, EventFilter, PageToken, StatRow, StatsQuery,
             Stored, Trouble, Who,

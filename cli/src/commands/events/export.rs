@@ -1,8 +1,10 @@
 //! `kt events export`: whole chains out of a control plane's store, with what proves them.
 
+mod file;
+
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write as _},
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -10,16 +12,16 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use kt_audit::{
     Digest, Epoch, InstanceId, Position,
-    export::{Exported, ExportedFile, Form, MANIFEST, Manifest, SignedEnd, VERSION, digest, line},
-    record::{Body, Record, Retention},
-    segment::{Frame, Header, Item, Scan},
+    columns::Source,
+    export::{Exported, Form, MANIFEST, Manifest, SignedEnd, VERSION},
+    segment::{Item, Scan},
     sign::{PublicKey, Signature},
 };
-use kt_control_plane::audit::facts::Facts;
 use kt_proto::v1::{self, export_audit_response::Part};
 use serde::Serialize;
 use uuid::Uuid;
 
+use self::file::{Batch, Open};
 use super::when;
 use crate::{
     commands::pack_file::counted,
@@ -28,15 +30,13 @@ use crate::{
     server::{self, ServerArgs},
 };
 
-/// A file is full at about this many bytes.
-const FILE_BYTES: u64 = 64 * 1024 * 1024;
-
 /// Writes the records of a control plane into a folder: whole chains, instance by instance, with a manifest.
 ///
 /// `segments` and `jsonl` hold the exact records, the gateway's signatures, the control plane's over the last record of
-/// each run, and the tombstones of retention: `kt audit verify --export` proves them without a server. `csv` is for
-/// spreadsheets; a cell that a spreadsheet would take for a formula begins with an apostrophe. Persons stand as
-/// pseudonyms. The folder is there once it is whole. Needs the role auditor.
+/// each run, and the tombstones of retention: `kt audit verify --export` proves them without a server. `parquet` has a row
+/// for each record, with its exact bytes in the last column; `csv` has a row for each request and is for spreadsheets: a
+/// cell that one would take for a formula begins with an apostrophe. Persons stand as pseudonyms. The folder is there once
+/// it is whole. Needs the role auditor.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kt events export --out audit-2026-10 --from 2026-10-01T00:00:00Z --to 2026-11-01T00:00:00Z
@@ -71,6 +71,9 @@ enum FormOption {
     Jsonl,
     /// Requests as comma-separated values.
     Csv,
+    /// Records as Parquet.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 #[derive(Serialize)]
@@ -99,6 +102,8 @@ pub(super) fn run(format: Format, args: &Export) -> Result<Exit, CliError> {
         FormOption::Segments => Form::Segments,
         FormOption::Jsonl => Form::Jsonl,
         FormOption::Csv => Form::Csv,
+        #[cfg(feature = "parquet")]
+        FormOption::Parquet => Form::Parquet,
     };
     let micros = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_microsecond);
     let request = v1::ExportAuditRequest {
@@ -182,15 +187,6 @@ struct Current {
     file: Option<Open>,
 }
 
-/// The file that is being written.
-struct Open {
-    name: String,
-    out: BufWriter<File>,
-    epoch: Epoch,
-    bytes: u64,
-    records: u64,
-}
-
 impl<'a> Writer<'a> {
     fn new(folder: &'a Path, form: Form) -> Self {
         let bar = ProgressBar::new(0);
@@ -239,7 +235,6 @@ impl<'a> Writer<'a> {
         let current = self.current.as_mut().ok_or_else(|| strange("records of nobody"))?;
         let epoch =
             Epoch(records.epoch.as_slice().try_into().map_err(|_| strange("a run that has not 16 bytes"))?);
-        let instance = current.exported.instance;
         let mut seen = 0_u32;
         let mut frames = Vec::with_capacity(usize::try_from(records.count).unwrap_or(0).min(100_000));
         for item in Scan::resume(&records.frames, 0, None) {
@@ -252,32 +247,18 @@ impl<'a> Writer<'a> {
         if seen != records.count {
             return Err(strange("another number of records than it says"));
         }
-        let Some(first) = frames.first() else { return Ok(()) };
-        let is_full =
-            |open: &Open| open.bytes >= FILE_BYTES || (self.form == Form::Segments && open.epoch != epoch);
-        if current.file.as_ref().is_none_or(is_full) {
+        let fleet = current.exported.fleet.clone();
+        let source =
+            Source { instance: current.exported.instance, fleet: &fleet, epoch, ordinal: records.ordinal };
+        let batch = Batch { source, bytes: &records.frames, frames: &frames };
+        if current.file.as_ref().is_none_or(|open| open.is_full(epoch)) {
             current.close()?;
-            current.open(self.form, epoch, records.ordinal, first, &frames)?;
+            let number = current.exported.files.len() as u64 + 1;
+            current.file = Open::create(&current.folder, self.form, number, &batch)?;
         }
-        let open = current.file.as_mut().ok_or_else(|| strange("records of nobody"))?;
-        match self.form {
-            Form::Segments => open.write(&records.frames)?,
-            Form::Jsonl => {
-                for frame in &frames {
-                    open.write(&line(instance, epoch, records.ordinal, frame)?)?;
-                }
-            }
-            Form::Csv => {
-                let mut rows = csv::Writer::from_writer(Vec::new());
-                for frame in &frames {
-                    if let Some(row) = row(instance, epoch, frame) {
-                        rows.write_record(row.map(|cell| guarded(&cell)))?;
-                    }
-                }
-                open.write(&rows.into_inner().map_err(|error| io::Error::other(error.to_string()))?)?;
-            }
+        if let Some(open) = &mut current.file {
+            open.write(&batch)?;
         }
-        open.records += u64::from(seen);
         current.exported.records += u64::from(seen);
         self.bar.inc(u64::from(seen));
         Ok(())
@@ -313,148 +294,10 @@ impl<'a> Writer<'a> {
 }
 
 impl Current {
-    fn open(
-        &mut self,
-        form: Form,
-        epoch: Epoch,
-        ordinal: u64,
-        first: &Frame<'_>,
-        frames: &[Frame<'_>],
-    ) -> io::Result<()> {
-        let number = self.exported.files.len() as u64 + 1;
-        let (name, head) = match form {
-            Form::Segments => {
-                let header = Header {
-                    instance: self.exported.instance,
-                    epoch,
-                    ordinal,
-                    segment: number,
-                    first_sequence: first.sequence,
-                    previous: first.previous,
-                    created_us: first.time_us,
-                    // More than any record of the file asks for: what comes later in it is not known yet.
-                    retention: frames
-                        .iter()
-                        .filter_map(asked)
-                        .fold(Retention { days: u32::MAX, immutable: true }, Retention::longest),
-                };
-                (kt_audit::dir::layout::SegmentName::new(number).to_string(), header.encode().to_vec())
-            }
-            Form::Jsonl => (format!("records-{number:06}.jsonl"), Vec::new()),
-            Form::Csv => {
-                let mut rows = csv::Writer::from_writer(Vec::new());
-                rows.write_record(COLUMNS)?;
-                let head = rows.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
-                (format!("requests-{number:06}.csv"), head)
-            }
-        };
-        let file = File::create_new(self.folder.join(&name))?;
-        let mut open = Open { name, out: BufWriter::new(file), epoch, bytes: 0, records: 0 };
-        open.write(&head)?;
-        self.file = Some(open);
-        Ok(())
-    }
-
     fn close(&mut self) -> io::Result<()> {
-        let Some(open) = self.file.take() else { return Ok(()) };
-        let file = open.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        // Read back: what is told is what is on the disk.
-        let (bytes, sha256) = digest(&self.folder.join(&open.name))?;
-        self.exported.files.push(ExportedFile { name: open.name, bytes, records: open.records, sha256 });
+        if let Some(open) = self.file.take() {
+            self.exported.files.push(open.close(&self.folder)?);
+        }
         Ok(())
-    }
-}
-
-impl Open {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.bytes += bytes.len() as u64;
-        self.out.write_all(bytes)
-    }
-}
-
-fn asked(frame: &Frame<'_>) -> Option<Retention> {
-    Record::parse(frame.payload).ok()?.body.retention()
-}
-
-/// The columns of CSV.
-const COLUMNS: [&str; 22] = [
-    "time",
-    "request_id",
-    "instance",
-    "epoch",
-    "sequence",
-    "hash",
-    "endpoint",
-    "model",
-    "target",
-    "target_model",
-    "roles",
-    "team",
-    "cost_center",
-    "subject",
-    "status",
-    "verdict",
-    "end",
-    "policies",
-    "rules",
-    "input_tokens",
-    "output_tokens",
-    "micro_usd",
-];
-
-/// The row of a request's end; none: the record is something else.
-fn row(instance: InstanceId, epoch: Epoch, frame: &Frame<'_>) -> Option<[String; 22]> {
-    let Body::Closed(closed) = Record::parse(frame.payload).ok()?.body else { return None };
-    let facts = Facts::of(frame.payload);
-    let text = |value: Option<String>| value.unwrap_or_default();
-    let number = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();
-    let word = |value: serde_json::Result<serde_json::Value>| {
-        value.ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
-    };
-    let mut policies: Vec<&str> = facts.deeds.iter().map(|deed| deed.policy.as_str()).collect();
-    policies.dedup();
-    let rules: Vec<&str> =
-        facts.deeds.iter().map(|deed| deed.rule.as_str()).filter(|rule| !rule.is_empty()).collect();
-    Some([
-        super::time(frame.time_us),
-        closed.id.to_string(),
-        instance.to_string(),
-        epoch.to_string(),
-        frame.sequence.to_string(),
-        frame.hash(instance, epoch).to_string(),
-        word(serde_json::to_value(closed.request.endpoint)),
-        text(facts.model),
-        text(facts.target),
-        text(facts.target_model),
-        text(facts.roles),
-        text(facts.team),
-        text(facts.cost_centre),
-        facts.subject.map(|subject| subject.to_string()).unwrap_or_default(),
-        facts.status.map(|status| status.to_string()).unwrap_or_default(),
-        word(serde_json::to_value(closed.verdict)),
-        word(serde_json::to_value(closed.end)),
-        policies.join(" "),
-        rules.join(" "),
-        number(facts.input_tokens),
-        number(facts.output_tokens),
-        number(facts.micro_usd),
-    ])
-}
-
-/// Spreadsheets take what begins like this for a formula, and names of models and teams come from outside.
-fn guarded(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::guarded;
-
-    #[test]
-    fn a_cell_that_a_spreadsheet_would_run_is_text() {
-        assert_eq!(guarded("=1+1"), "'=1+1");
-        assert_eq!(guarded("@SUM(A1)"), "'@SUM(A1)");
-        assert_eq!(guarded("llama-3"), "llama-3");
     }
 }

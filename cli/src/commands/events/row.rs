@@ -2,7 +2,7 @@
 
 use kt_audit::{
     dir::Entry,
-    record::{Body, Closed},
+    record::{Body, Closed, name_of},
 };
 
 use super::time;
@@ -24,11 +24,11 @@ impl Row {
         Some(Self([
             time(entry.time_us),
             closed.id.to_string(),
-            serde_name(&request.endpoint),
+            name_of(&request.endpoint),
             text(request.requested_model.as_ref().map(kt_audit::Label::as_str)),
             if roles.is_empty() { "-".to_owned() } else { roles.join(",") },
             closed.status.map_or_else(|| "-".to_owned(), |status| status.to_string()),
-            serde_name(&closed.verdict),
+            name_of(&closed.verdict),
             text(closed.target.as_ref().map(|target| target.id.as_str())),
             why(&closed),
         ]))
@@ -69,13 +69,5 @@ fn why(closed: &Closed) -> String {
         (true, _, Some(skipped)) => format!("fallback skipped: {skipped}"),
         (true, true, None) => format!("{} attempts", closed.attempts.len()),
         (true, false, None) => String::new(),
-    }
-}
-
-/// The name that a value has in records.
-fn serde_name<T: serde::Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        _ => "-".to_owned(),
     }
 }

@@ -17,13 +17,13 @@ use std::{fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use kt_audit::{
     Digest, Epoch, InstanceId, Position, Pseudonym,
+    facts::Facts,
     identity::{SealedName, SubjectKey},
     sign::{StoreCut, StoreTombstone},
 };
 use uuid::Uuid;
 
 pub use self::query::{Dimension, EventFilter, PageToken, StatRow, StatsQuery};
-use super::facts::Facts;
 
 /// One record as it comes and as it is kept.
 #[derive(Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use kt_audit::{
     Digest, Epoch, InstanceId, Position, Pseudonym,
+    facts::What,
     record::{End, Kind, Retention, Verdict},
 };
 use tokio_postgres::{Row as SqlRow, types::ToSql};
@@ -18,7 +19,6 @@ use super::{
     link::{Bound, Fault, Link},
     write::bytes,
 };
-use crate::audit::facts::What;
 
 /// The columns of [`stored`], for all that ask for records.
 macro_rules! stored {

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use kt_audit::{
     Digest, Epoch, InstanceId, Position, Pseudonym,
+    facts::What,
     record::{End, Kind, Verdict},
 };
 use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, ToSql, params, params_from_iter};
@@ -16,7 +17,6 @@ use super::{
     },
     write::{int, verdict_code},
 };
-use crate::audit::facts::What;
 
 const STORED: &str = "SELECT r.id, i.instance, i.fleet, u.epoch, u.ordinal, r.stored_us, r.sequence, r.time_us, r.previous, r.hash, r.payload
  FROM records r JOIN runs u ON u.no = r.run_no JOIN instances i ON i.no = u.instance_no";

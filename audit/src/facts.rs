@@ -1,13 +1,15 @@
 //! What people filter and count by, taken from the payload of a record. All of it can be derived again.
 
-use kt_audit::{
-    Pseudonym,
+use uuid::Uuid;
+
+use crate::{
+    identity::Pseudonym,
     record::{
         Body, Closed, Disposition, Effect, End, Kind, Outcome, Record, RequestFacts, Retention, Verdict,
         Would,
     },
+    value::Label,
 };
-use uuid::Uuid;
 
 /// What a policy did to a request, once for each rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +94,11 @@ pub struct Facts {
 impl Facts {
     /// The columns of a payload. What can't be read has none: it is kept all the same.
     pub fn of(payload: &[u8]) -> Self {
-        let Ok(record) = Record::parse(payload) else { return Self::default() };
+        Record::parse(payload).map_or_else(|_| Self::default(), |record| Self::of_record(&record))
+    }
+
+    /// The columns of a record.
+    pub fn of_record(record: &Record) -> Self {
         let mut facts =
             Self { kind: Some(record.body.kind()), retention: record.body.retention(), ..Self::default() };
         match &record.body {
@@ -110,7 +116,7 @@ impl Facts {
     fn asked(&mut self, request: &RequestFacts) {
         let caller = &request.caller;
         self.model = request.requested_model.as_ref().map(ToString::to_string);
-        let mut roles: Vec<&str> = caller.roles.iter().map(kt_audit::Label::as_str).collect();
+        let mut roles: Vec<&str> = caller.roles.iter().map(Label::as_str).collect();
         roles.sort_unstable();
         self.roles = (!roles.is_empty()).then(|| roles.join(","));
         self.team = caller.team.as_ref().map(ToString::to_string);
@@ -146,7 +152,7 @@ fn deeds(closed: &Closed) -> Vec<Deed> {
     if let Some(refusal) = &closed.refusal
         && let Some(policy) = &refusal.policy
     {
-        add(policy.as_str(), refusal.rule.as_ref().map_or("", kt_audit::Label::as_str), What::Block);
+        add(policy.as_str(), refusal.rule.as_ref().map_or("", Label::as_str), What::Block);
     }
     for finding in &closed.findings {
         let what = match (finding.effect, finding.disposition) {
