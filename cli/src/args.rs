@@ -4,9 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        audit_erase, audit_hold, audit_verify, auth, changes, completions, control_plane_run, doctor, events,
-        explain, fleet, gateway_key, gateway_run, gateways, init, key, pack, policy_lint, policy_scan,
-        policy_test, spool,
+        audit_erase, audit_hold, audit_sink, audit_verify, auth, changes, completions, control_plane_run,
+        doctor, events, explain, fleet, gateway_key, gateway_run, gateways, init, key, pack, policy_lint,
+        policy_scan, policy_test, spool,
     },
     output::Format,
 };
@@ -121,6 +121,9 @@ pub(crate) enum Audit {
     /// What must neither be erased nor cut by retention.
     #[command(subcommand)]
     Hold(audit_hold::Hold),
+    /// What is fed with audit records beside the store.
+    #[command(subcommand)]
+    Sink(audit_sink::Sink),
 }
 
 #[cfg(test)]

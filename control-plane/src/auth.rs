@@ -183,6 +183,7 @@ pub const CALLS: &[(&str, Access)] = &[
     ("/keeptrusts.v1.AuditService/CreateAuditHold", ADMIN),
     ("/keeptrusts.v1.AuditService/ListAuditHolds", HISTORY),
     ("/keeptrusts.v1.AuditService/ReleaseAuditHold", ADMIN),
+    ("/keeptrusts.v1.AuditService/ListAuditSinks", HISTORY),
     ("/keeptrusts.v1.AuditIngestService/Ship", Access::Gateways),
     ("/keeptrusts.v1.DeliveryService/Subscribe", Access::Gateways),
     ("/keeptrusts.v1.DeliveryService/FetchPack", Access::Gateways),

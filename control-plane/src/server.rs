@@ -25,6 +25,7 @@ use crate::{
     audit::{
         self, Audit, Ingest, IngestMetrics, Ledger, LedgerError, NoIngest, RetentionMetrics, Witness,
         WitnessError,
+        sink::{self, SinkFault, SinkMetrics, SinkName},
         store::{AuditStoreError, sqlite},
     },
     backoff::Backoff,
@@ -118,6 +119,12 @@ pub enum StartError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] crate::audit::store::postgres::OpenError),
+    /// Sinks that can't be fed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Sinks(Vec<SinkFault>),
+    /// Sinks, and nothing to feed them from.
+    #[error("sinks are fed from the store of audit records, and there is none")]
+    SinksWithoutStore,
     /// The keys of the audit can't be used.
     #[error(transparent)]
     Witness(#[from] WitnessError),
@@ -145,6 +152,9 @@ impl StartError {
             Self::ClearText(_) => Some(
                 "give `--tls-cert` and `--tls-key`, listen on 127.0.0.1, or say `--insecure` where something else encrypts",
             ),
+            Self::SinksWithoutStore => {
+                Some("name a store with `--audit-store`, or leave out `--audit-sinks`")
+            }
             Self::AuditReplicas => Some(
                 "`--audit-store postgres://user@host/database` keeps them for all; without it they stay on the gateways",
             ),
@@ -219,6 +229,7 @@ impl ControlPlane {
         if settings.tls.is_none() && !settings.listen.ip().is_loopback() {
             tracing::warn!(address = %settings.listen, "Tokens travel in clear text.");
         }
+        let sinks = sink::set_up(&settings.sinks).map_err(StartError::Sinks)?;
         make_folder(&settings.data_dir)?;
         let (tasks, stops) = (TaskTracker::new(), Stops::default());
         // From here on, whatever fails must take along what works in the background.
@@ -242,16 +253,22 @@ impl ControlPlane {
             _ => None,
         };
         let (store, opened) = open(&settings).await?;
-        let audit = open_audit(&settings, &store).await?;
+        let fed: Arc<[SinkName]> = sinks.iter().map(sink::Fed::name).collect();
+        let audit = open_audit(&settings, &store, fed).await?;
+        if audit.is_none() && !sinks.is_empty() {
+            return Err(StartError::SinksWithoutStore);
+        }
         let replica: Arc<str> = settings.replica.clone().unwrap_or_else(|| replica_name(grpc_addr)).into();
 
         let delivery_metrics = DeliveryMetrics::default();
         let ingest_metrics = IngestMetrics::default();
         let retention_metrics = RetentionMetrics::default();
+        let sink_metrics = SinkMetrics::default();
         let metrics = Metrics::new(|registry| {
             delivery_metrics.register(registry);
             ingest_metrics.register(registry);
             retention_metrics.register(registry);
+            sink_metrics.register(registry);
             tls_metrics.register(registry);
         });
         let mirror = Mirror::start(
@@ -272,6 +289,12 @@ impl ControlPlane {
             let cutting = audit::cut_expired(audit.clone(), settings.retention, retention_metrics);
             let ending = stops.ending.clone();
             tasks.spawn(async move { ending.run_until_cancelled(cutting).await });
+            for fed in sinks {
+                let (store, metrics) = (Arc::clone(&audit.store), sink_metrics.clone());
+                let feeding = sink::run(store, Arc::clone(&replica), fed, metrics);
+                let ending = stops.ending.clone();
+                tasks.spawn(async move { ending.run_until_cancelled(feeding).await });
+            }
         }
         let bodies = Bodies::new(Arc::clone(&store), settings.body_cache_bytes);
         let registry = Registry::new(
@@ -467,19 +490,23 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
 }
 
 /// Opens what keeps audit records. A file not on a runtime's thread: it is read and may be brought to a new form.
-async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Option<Audit>, StartError> {
+async fn open_audit(
+    settings: &Settings,
+    packs: &Arc<dyn Store>,
+    sinks: Arc<[SinkName]>,
+) -> Result<Option<Audit>, StartError> {
     let ledger = Ledger::new(Arc::clone(packs));
     let path = match &settings.audit {
         AuditSettings::Off => return Ok(None),
         AuditSettings::Given(store) => {
-            return Ok(Some(Audit::new(Arc::clone(store), witness(settings)?, ledger)));
+            return Ok(Some(Audit::new(Arc::clone(store), witness(settings)?, ledger, sinks)));
         }
         #[cfg(feature = "postgres")]
         AuditSettings::Postgres(postgres) => {
             let witness = witness(settings)?;
             let keys = Keys { witness: witness.public().0, persons: witness.persons_id() };
             let store = Postgres::start(postgres.as_ref().clone().with_keys(keys)).await?;
-            return Ok(Some(Audit::new(Arc::new(store), witness, ledger)));
+            return Ok(Some(Audit::new(Arc::new(store), witness, ledger, sinks)));
         }
         AuditSettings::Sqlite(path) => path.clone(),
     };
@@ -494,7 +521,7 @@ async fn open_audit(settings: &Settings, packs: &Arc<dyn Store>) -> Result<Optio
     let stopped = sqlite::OpenError::Io { path: path.clone(), source: io::Error::other("it was stopped") };
     let opening = tokio::task::spawn_blocking(move || sqlite::Sqlite::open(&path));
     let store = opening.await.map_err(|_| StartError::Audit(stopped))??;
-    Ok(Some(Audit::new(Arc::new(store), witness, ledger)))
+    Ok(Some(Audit::new(Arc::new(store), witness, ledger, sinks)))
 }
 
 /// The keys of the audit.

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use kt_proto::signed::Trust;
 
 use crate::{
-    audit::{IngestSettings, RetentionSettings, store::AuditStore},
+    audit::{IngestSettings, RetentionSettings, sink::SinkSettings, store::AuditStore},
     delivery::DeliveryOptions,
     mirror::MirrorOptions,
     store::Store,
@@ -31,6 +31,8 @@ pub struct Settings {
     pub ingest: IngestSettings,
     /// When audit records are taken out.
     pub retention: RetentionSettings,
+    /// What is fed with audit records.
+    pub sinks: Vec<SinkSettings>,
     /// Where the bootstrap token is written.
     pub data_dir: PathBuf,
     /// Where the keys of the audit are; absent: the folder above.
@@ -107,6 +109,7 @@ impl Settings {
             audit: AuditSettings::Sqlite(data_dir.join("audit.sqlite")),
             ingest: IngestSettings::default(),
             retention: RetentionSettings::default(),
+            sinks: Vec::new(),
             data_dir,
             audit_key_dir: None,
             tls: None,

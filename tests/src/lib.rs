@@ -7,4 +7,5 @@ pub mod fake_databricks;
 pub mod fake_ingest;
 pub mod load;
 pub mod process;
+pub mod receiver;
 pub mod sim;

@@ -1,6 +1,6 @@
 //! Rows as Parquet. The same rows give the same bytes: a repeat can be told by its digest.
 
-use std::{io::Write, iter};
+use std::{borrow::Borrow, io::Write, iter};
 
 use ::parquet::{
     basic::{Compression, ZstdLevel},
@@ -51,21 +51,22 @@ impl<W: Write + Send> Writer<W> {
     ///
     /// # Errors
     /// When the file does not take them; it is no file then.
-    pub fn group(&mut self, rows: &[Row<'_>]) -> Result<(), WriteError> {
+    pub fn group<'r>(&mut self, rows: &[impl Borrow<Row<'r>>]) -> Result<(), WriteError> {
+        let rows = || rows.iter().map(Borrow::borrow);
         let mut group = self.file.next_row_group()?;
         for column in COLUMNS {
             match column.read {
                 Read::Text(read) => optional::<ByteArrayType>(
                     &mut group,
-                    rows.iter().map(|row| read(row).map(|text| ByteArray::from(text.as_ref()))),
+                    rows().map(|row| read(row).map(|text| ByteArray::from(text.as_ref()))),
                 )?,
                 Read::Integer(read) => optional::<Int64Type>(
                     &mut group,
-                    rows.iter().map(|row| read(row).map(|value| i64::try_from(value).unwrap_or(i64::MAX))),
+                    rows().map(|row| read(row).map(|value| i64::try_from(value).unwrap_or(i64::MAX))),
                 )?,
-                Read::Boolean(read) => optional::<BoolType>(&mut group, rows.iter().map(read))?,
-                Read::Time(read) => optional::<Int64Type>(&mut group, rows.iter().map(read))?,
-                Read::Texts(read) => lists(&mut group, rows.iter().map(read))?,
+                Read::Boolean(read) => optional::<BoolType>(&mut group, rows().map(read))?,
+                Read::Time(read) => optional::<Int64Type>(&mut group, rows().map(read))?,
+                Read::Texts(read) => lists(&mut group, rows().map(read))?,
             }
         }
         group.close()?;

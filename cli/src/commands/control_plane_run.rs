@@ -1,6 +1,7 @@
 //! `kt control-plane run`
 
 mod options;
+mod sinks;
 
 use std::{io::IsTerminal as _, path::PathBuf};
 

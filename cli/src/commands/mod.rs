@@ -2,6 +2,7 @@
 
 pub(crate) mod audit_erase;
 pub(crate) mod audit_hold;
+pub(crate) mod audit_sink;
 pub(crate) mod audit_verify;
 pub(crate) mod auth;
 pub(crate) mod changes;
@@ -65,6 +66,7 @@ pub(crate) fn run(cli: Cli) -> Result<Exit, CliError> {
         Command::Audit(Audit::Verify(args)) => audit_verify::run(format, args),
         Command::Audit(Audit::Erase(args)) => audit_erase::run(format, args),
         Command::Audit(Audit::Hold(hold)) => audit_hold::run(format, hold),
+        Command::Audit(Audit::Sink(sink)) => audit_sink::run(format, sink),
         Command::Spool(command) => spool::run(format, command),
         Command::Explain(args) => explain::run(format, &args),
         Command::Completions(args) => completions::run(&args),

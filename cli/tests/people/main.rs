@@ -29,4 +29,6 @@ mod records;
 mod replicas;
 #[cfg(test)]
 mod shown;
+#[cfg(test)]
+mod sinks;
 mod terminal;

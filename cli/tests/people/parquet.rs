@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use kt_audit::{Record, record::Body};
+use kt_audit::{
+    Record,
+    record::{Body, Closed, End, Verdict},
+};
 use kt_data_plane::{
     audit::{self, Delivery, Durability},
     settings::ControlSettings,
@@ -16,18 +19,22 @@ use crate::{
     records::{Plane, files, people},
 };
 
-/// The rows of Parquet files, as pyarrow and DuckDB both see them, in the order of the chain.
-pub(crate) fn rows(files: &[PathBuf]) -> Vec<Value> {
-    let python = repository(".venv/bin/python");
-    let mut command = std::process::Command::new(&python);
-    command.arg(repository("tests/python/read_parquet.py")).args(files);
+/// Runs a script of `tests/python` over files; the JSON Lines that it prints.
+pub(crate) fn python<'a>(script: &str, files: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Value> {
+    let mut command = std::process::Command::new(repository(".venv/bin/python"));
+    command.arg(repository("tests/python").join(script)).args(files);
     let output = command.output().expect("`scripts/setup.sh test` makes .venv");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Delivers requests with every field that a record has.
+/// The rows of Parquet files, as pyarrow and DuckDB both see them, in the order of the chain.
+pub(crate) fn rows(files: &[PathBuf]) -> Vec<Value> {
+    python("read_parquet.py", files)
+}
+
+/// Delivers requests with every field that a record has, and a block.
 pub(crate) async fn deliver_rich(plane: &Plane, folder: &Path) {
     let settings = audit::Settings { delivery: Some(Delivery::new()), ..audit::Settings::default() };
     let control = ControlSettings::new(plane.url.clone(), folder.join("token"));
@@ -40,6 +47,8 @@ pub(crate) async fn deliver_rich(plane: &Plane, folder: &Path) {
             log.append(body, Durability::Block, None).await.unwrap();
         }
     }
+    let blocked = Closed { verdict: Verdict::Block, end: End::Blocked, ..Closed::default() };
+    log.append(Body::Closed(Box::new(blocked)), Durability::Block, None).await.unwrap();
     writer.close(PATIENCE).await.unwrap();
     assert!(ship.finish(PATIENCE).await, "everything is acknowledged");
 }

@@ -3,7 +3,7 @@
 //! | part | what it does |
 //! |---|---|
 //! | [`store`] | the narrow trait; SQLite and PostgreSQL behind it |
-//! | [`facts`] | the columns that people filter by, taken from a record |
+//! | [`sink`] | what is fed with records beside the store |
 //! | `ingest` | the stream of a gateway: every byte checked, acknowledged once it is durable |
 //! | `verify` | the chain as it is stored, walked |
 //! | `witness` | the keys: one signs, one joins the pseudonyms of a person |
@@ -19,6 +19,7 @@
 mod ingest;
 pub(crate) mod ledger;
 mod retention;
+pub mod sink;
 pub mod store;
 pub(crate) mod verify;
 mod witness;
@@ -29,7 +30,6 @@ use kt_audit::{Position, Pseudonym};
 use kt_proto::v1;
 use tokio::sync::watch;
 
-use self::store::AuditStore;
 pub use self::{
     ingest::IngestSettings, ledger::LedgerError, retention::RetentionSettings, witness::WitnessError,
 };
@@ -38,6 +38,10 @@ pub(crate) use self::{
     ledger::Ledger,
     retention::{RetentionMetrics, run as cut_expired},
     witness::Witness,
+};
+use self::{
+    sink::SinkName,
+    store::{AuditStore, AuditStoreError},
 };
 
 /// A position on the wire.
@@ -56,13 +60,33 @@ pub(crate) struct Audit {
     pub(crate) witness: Arc<Witness>,
     /// What outlives the store of the records.
     pub(crate) ledger: Ledger,
+    /// The sinks that are fed here.
+    pub(crate) sinks: Arc<[SinkName]>,
     /// Counts erasures, so that gateways which are connected hear of them at once.
     pub(crate) erasures: watch::Sender<u64>,
 }
 
 impl Audit {
-    pub(crate) fn new(store: Arc<dyn AuditStore>, witness: Arc<Witness>, ledger: Ledger) -> Self {
-        Self { store, witness, ledger, erasures: watch::Sender::new(0) }
+    pub(crate) fn new(
+        store: Arc<dyn AuditStore>,
+        witness: Arc<Witness>,
+        ledger: Ledger,
+        sinks: Arc<[SinkName]>,
+    ) -> Self {
+        Self { store, witness, ledger, sinks, erasures: watch::Sender::new(0) }
+    }
+
+    /// The place up to which every sink that is fed here has taken the records; none: there is no sink.
+    pub(crate) async fn taken(&self) -> Result<Option<u64>, AuditStoreError> {
+        if self.sinks.is_empty() {
+            return Ok(None);
+        }
+        let known = self.store.sinks().await?;
+        // One that has not begun has taken nothing.
+        let place = |sink: &SinkName| {
+            known.iter().find(|(name, _)| *name == sink.name).map_or(0, |(_, state)| state.mark.position)
+        };
+        Ok(self.sinks.iter().map(place).min())
     }
 
     /// The person of that name, as the store knows one.

@@ -71,7 +71,8 @@ pub(crate) async fn cut_all(
     now_us: i64,
 ) -> Result<u64, AuditStoreError> {
     let mut records = 0;
-    while let Some(due) = audit.store.due(now_us, settings.least_days, AT_ONCE).await? {
+    let taken = audit.taken().await?;
+    while let Some(due) = audit.store.due(now_us, settings.least_days, taken, AT_ONCE).await? {
         let tombstone: StoreTombstone = audit.witness.tombstone(due.instance, due.cut);
         // Another replica was faster, or a hold came between: the next look tells.
         if !audit.store.cut(due.instance, tombstone).await? {

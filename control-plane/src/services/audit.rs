@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::{Services, actor, streamed};
 use crate::{
     audit::{
-        Audit, ledger, position,
+        Audit, ledger, position, sink,
         store::{
             AuditStoreError, Dimension, Erasing, Erasure, EventFilter, PageToken, StatRow, StatsQuery,
             Stored, Trouble, Who,
@@ -327,6 +327,30 @@ impl AuditService for Services {
         let mut holds = audit.ledger.holds().await.map_err(|error| store_refused(&error))?;
         holds.retain(|hold| request.get_ref().with_released || hold.released_us == 0);
         Ok(Response::new(v1::ListAuditHoldsResponse { holds }))
+    }
+
+    async fn list_audit_sinks(
+        &self,
+        _: Request<v1::ListAuditSinksRequest>,
+    ) -> Result<Response<v1::ListAuditSinksResponse>, Status> {
+        let audit = self.audit()?;
+        let mut sinks = Vec::new();
+        for (name, state) in audit.store.sinks().await.map_err(unavailable)? {
+            let lag = sink::lag(&*audit.store, state.mark.position).await.map_err(unavailable)?;
+            let kind = audit.sinks.iter().find(|fed| fed.name == name).map_or("", |fed| fed.kind);
+            let (problem, since) = state.problem.unwrap_or_default();
+            sinks.push(v1::AuditSink {
+                name: name.to_string(),
+                kind: kind.to_owned(),
+                position: state.mark.position,
+                lag_records: lag.records,
+                oldest_us: lag.oldest_us.unwrap_or(0),
+                delivered_us: state.delivered_us.unwrap_or(0),
+                problem: problem.to_string(),
+                problem_us: since,
+            });
+        }
+        Ok(Response::new(v1::ListAuditSinksResponse { sinks }))
     }
 
     async fn release_audit_hold(

@@ -1,10 +1,11 @@
 //! The settings of a control plane as flags, environment variables and keys of a file.
 
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use kt_control_plane::settings::{AuditSettings, Settings, StoreSettings, TlsSettings};
 use kt_proto::signed::Trust;
 
+use super::sinks;
 use crate::{
     commands::{
         layers::{self, LogFormat},
@@ -32,6 +33,10 @@ layers::options! {
     /// Days that every audit record is kept at least. It lengthens what packs say and never shortens it. Default 0.
     #[arg(value_name = "DAYS")]
     audit_retention_days: Option<u32> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_RETENTION_DAYS";
+    /// The file of the sinks that are fed with audit records, YAML: object storage, a SIEM, a collector of OpenTelemetry.
+    /// Default: none.
+    #[arg(value_name = "FILE")]
+    audit_sinks: Option<PathBuf> = "KEEPTRUSTS_CONTROL_PLANE_AUDIT_SINKS";
     /// The folder of the keys that countersign records and join pseudonyms. All replicas over one PostgreSQL need the
     /// same: let them share the folder, or copy its two files. Default: that of `--data-dir`.
     #[arg(value_name = "FOLDER")]
@@ -128,6 +133,9 @@ impl Options {
         }
         settings.audit = self.audit(&settings)?;
         settings.audit_key_dir.clone_from(&self.audit_key_dir);
+        if let Some(path) = &self.audit_sinks {
+            settings.sinks = sinks::read(path)?;
+        }
         settings.listen = self.listen.unwrap_or(settings.listen);
         settings.admin_listen = self.admin_listen.or(settings.admin_listen);
         settings.insecure = self.insecure.unwrap_or(false);
@@ -253,7 +261,7 @@ impl Options {
         }
         match (&self.etcd_user, &self.etcd_password_file) {
             (Some(user), Some(path)) => {
-                let password = fs::read_to_string(path)
+                let password = std::fs::read_to_string(path)
                     .map_err(|error| CliError::usage(format!("can't read `{}`: {error}", path.display())))?;
                 etcd = etcd.with_login(user, password.trim_end_matches(['\r', '\n']).to_owned().into());
             }

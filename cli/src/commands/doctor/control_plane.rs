@@ -8,6 +8,7 @@ use tonic::{Response, Status as Answer, metadata::MetadataMap};
 
 use super::{Check, Status, add};
 use crate::{
+    commands::audit_sink,
     exit::CliError,
     server::{self, ServerArgs, Session, call::CallError, view},
 };
@@ -32,7 +33,10 @@ pub(super) fn check(context: Option<&str>, checks: &mut Vec<Check>) {
     }
     let session = args.resolve().and_then(|target| server::block_on(async { ask(&target).await }));
     match session {
-        Ok((server, answer)) => judge(&server, answer, checks),
+        Ok((server, answer, sinks)) => {
+            judge(&server, answer, checks);
+            judge_sinks(&sinks, checks);
+        }
         Err(error) => failed("control plane", &error, checks),
     }
 }
@@ -44,7 +48,7 @@ fn failed(check: &str, error: &CliError, checks: &mut Vec<Check>) {
 
 type Who = Result<Response<v1::WhoAmIResponse>, Answer>;
 
-async fn ask(target: &server::Target) -> Result<(String, Who), CliError> {
+async fn ask(target: &server::Target) -> Result<(String, Who, Vec<audit_sink::Shown>), CliError> {
     let session = Session::new(target)?;
     let mut tokens = session.tokens();
     let answer = tokio::time::timeout(ANSWERS_WITHIN, tokens.who_am_i(v1::WhoAmIRequest {})).await;
@@ -53,7 +57,30 @@ async fn ask(target: &server::Target) -> Result<(String, Who), CliError> {
         Ok(answer) => answer,
         Err(_) => return Err(CallError::Late { server: session.server().to_owned() }.into()),
     };
-    Ok((session.server().to_owned(), answer))
+    // Not everybody may ask; then there is nothing to say about them.
+    let mut events = session.events();
+    let sinks = events.list_audit_sinks(v1::ListAuditSinksRequest {});
+    let sinks = match tokio::time::timeout(ANSWERS_WITHIN, sinks).await {
+        Ok(Ok(answer)) => answer.into_inner().sinks.into_iter().map(audit_sink::Shown::from).collect(),
+        _ => Vec::new(),
+    };
+    Ok((session.server().to_owned(), answer, sinks))
+}
+
+/// What a sink has yet to take is kept for it; a person should know all the same.
+fn judge_sinks(sinks: &[audit_sink::Shown], checks: &mut Vec<Check>) {
+    let now = Timestamp::now();
+    for sink in sinks {
+        let behind = sink.behind(now);
+        let (status, detail) = match &sink.problem {
+            _ if !sink.is_fed() => {
+                (Status::Warning, format!("{behind}; this control plane is not set up with it"))
+            }
+            Some(problem) => (Status::Warning, format!("{behind}: {problem}")),
+            None => (Status::Ok, behind),
+        };
+        add(checks, &format!("audit sink {}", sink.name), status, detail);
+    }
 }
 
 fn judge(server: &str, answer: Who, checks: &mut Vec<Check>) {

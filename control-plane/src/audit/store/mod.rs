@@ -10,15 +10,16 @@ pub mod sqlite;
 #[cfg(all(feature = "testing", feature = "postgres"))]
 pub mod testing;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use kt_audit::{
     Digest, Epoch, InstanceId, Position, Pseudonym,
     facts::Facts,
     identity::{SealedName, SubjectKey},
+    segment::Frame,
     sign::{StoreCut, StoreTombstone},
 };
 use uuid::Uuid;
@@ -38,6 +39,18 @@ pub struct Row {
     pub hash: Digest,
     /// Its exact bytes.
     pub payload: Vec<u8>,
+}
+
+impl Row {
+    /// As it stands in a segment.
+    pub fn frame(&self) -> Frame<'_> {
+        Frame {
+            sequence: self.sequence,
+            time_us: self.time_us,
+            previous: self.previous,
+            payload: &self.payload,
+        }
+    }
 }
 
 /// Its debug form leaves the payload out.
@@ -355,6 +368,40 @@ pub struct ToErase {
     pub reference: Arc<str>,
 }
 
+/// How far a sink has come in the order of arrival.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SinkMark {
+    /// Everything up to this place is where the sink delivers to.
+    pub position: u64,
+    /// Where the batch ends that is on its way: whoever goes on after a crash delivers the same batch again.
+    pub planned: Option<u64>,
+}
+
+/// A sink as the store has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SinkState {
+    /// How far it has come.
+    pub mark: SinkMark,
+    /// When it came there last, microseconds since 1970 UTC; none: never yet.
+    pub delivered_us: Option<i64>,
+    /// Why it stands still, and since when; none: it does not.
+    pub problem: Option<(Arc<str>, i64)>,
+}
+
+/// A sink's name, and the sink.
+pub type NamedSink = (Arc<str>, SinkState);
+
+/// Which replica works for a sink, and for how long nobody else may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SinkLease<'a> {
+    /// The sink.
+    pub sink: &'a str,
+    /// The replica.
+    pub owner: &'a str,
+    /// How long.
+    pub time: Duration,
+}
+
 /// Where audit records are kept.
 pub trait AuditStore: Send + Sync + fmt::Debug {
     /// `sqlite` or `postgres`, for people.
@@ -449,11 +496,13 @@ pub trait AuditStore: Send + Sync + fmt::Debug {
 
     /// The next records that retention may take out, at most `limit`, those first whose days have been over for
     /// longest; the last record of a run stays, for the mark. `now_us` is believed only up to a day behind the newest
-    /// record: a clock that leaps ahead cuts nothing. No record is due before it is `least_days` old.
+    /// record: a clock that leaps ahead cuts nothing. No record is due before it is `least_days` old, nor behind the place
+    /// `taken` in the order of arrival: a sink has yet to take it.
     fn due(
         &self,
         now_us: i64,
         least_days: u32,
+        taken: Option<u64>,
         limit: u32,
     ) -> BoxFuture<'_, Result<Option<Due>, AuditStoreError>>;
 
@@ -474,6 +523,36 @@ pub trait AuditStore: Send + Sync + fmt::Debug {
 
     /// Forgets a hold; one that is not there changes nothing.
     fn release_hold(&self, id: Uuid) -> BoxFuture<'_, Result<(), AuditStoreError>>;
+
+    /// Records in the order of arrival, behind the place `behind` and up to `upto`; at most `limit`.
+    fn arrivals(
+        &self,
+        behind: u64,
+        upto: Option<u64>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>>;
+
+    /// The last place in the order of arrival; 0: there is none.
+    fn last_arrival(&self) -> BoxFuture<'_, Result<u64, AuditStoreError>>;
+
+    /// Lets a replica work for a sink, and tells how far it has come; a new sink begins behind `begin`. None: another
+    /// replica works for it.
+    fn take_sink<'a>(
+        &'a self,
+        lease: SinkLease<'a>,
+        begin: u64,
+    ) -> BoxFuture<'a, Result<Option<SinkState>, AuditStoreError>>;
+
+    /// Notes how far a sink has come. False: another replica has taken it over; nothing was noted.
+    fn put_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        owner: &'a str,
+        state: SinkState,
+    ) -> BoxFuture<'a, Result<bool, AuditStoreError>>;
+
+    /// Every sink that there ever was, by name.
+    fn sinks(&self) -> BoxFuture<'_, Result<Vec<NamedSink>, AuditStoreError>>;
 
     /// Notes trouble that was found outside of [`AuditStore::append`].
     fn note(

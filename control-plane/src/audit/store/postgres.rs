@@ -15,6 +15,7 @@ mod link;
 mod read;
 mod schema;
 mod settings;
+mod sinks;
 mod tls;
 mod write;
 
@@ -32,8 +33,8 @@ use self::{
 };
 use super::{
     Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Due, Erasing, Erasure, EventFilter, Hold,
-    InstanceRow, Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow,
-    ToErase, Vouched,
+    InstanceRow, Mark, NamedSink, Noted, Origin, Page, PageToken, Sealed, SinkLease, SinkState, StatRow,
+    StatsQuery, Stored, SubjectRow, ToErase, Vouched,
 };
 
 /// Batches that wait for the writer at most; more wait for their turn.
@@ -407,9 +408,10 @@ impl AuditStore for Postgres {
         &self,
         now_us: i64,
         least_days: u32,
+        taken: Option<u64>,
         limit: u32,
     ) -> BoxFuture<'_, Result<Option<Due>, AuditStoreError>> {
-        self.read(move |link| keep::due(link, now_us, least_days, limit).boxed())
+        self.read(move |link| keep::due(link, now_us, least_days, taken, limit).boxed())
     }
 
     fn cut(
@@ -433,6 +435,42 @@ impl AuditStore for Postgres {
 
     fn release_hold(&self, id: Uuid) -> BoxFuture<'_, Result<(), AuditStoreError>> {
         self.write(move |link| keep::release_hold(link, id).boxed())
+    }
+
+    fn arrivals(
+        &self,
+        behind: u64,
+        upto: Option<u64>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>> {
+        self.read(move |link| read::arrivals(link, behind, upto, limit).boxed())
+    }
+
+    fn last_arrival(&self) -> BoxFuture<'_, Result<u64, AuditStoreError>> {
+        self.read(move |link| read::last_arrival(link).boxed())
+    }
+
+    fn take_sink<'a>(
+        &'a self,
+        lease: SinkLease<'a>,
+        begin: u64,
+    ) -> BoxFuture<'a, Result<Option<SinkState>, AuditStoreError>> {
+        let (sink, owner) = (lease.sink.to_owned(), lease.owner.to_owned());
+        self.write(move |link| sinks::take(link, sink, owner, lease.time, begin).boxed())
+    }
+
+    fn put_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        owner: &'a str,
+        state: SinkState,
+    ) -> BoxFuture<'a, Result<bool, AuditStoreError>> {
+        let (sink, owner) = (sink.to_owned(), owner.to_owned());
+        self.write(move |link| sinks::put(link, sink, owner, state).boxed())
+    }
+
+    fn sinks(&self) -> BoxFuture<'_, Result<Vec<NamedSink>, AuditStoreError>> {
+        self.read(move |link| sinks::all(link).boxed())
     }
 
     fn note(

@@ -9,6 +9,7 @@ mod erase;
 mod keep;
 mod read;
 mod schema;
+mod sinks;
 mod write;
 
 use std::{
@@ -27,8 +28,8 @@ use uuid::Uuid;
 
 use super::{
     Appended, AuditStore, AuditStoreError, Batch, ChainPlace, Due, Erasing, Erasure, EventFilter, Hold,
-    InstanceRow, Mark, Noted, Origin, Page, PageToken, Sealed, StatRow, StatsQuery, Stored, SubjectRow,
-    ToErase, Vouched,
+    InstanceRow, Mark, NamedSink, Noted, Origin, Page, PageToken, Sealed, SinkLease, SinkState, StatRow,
+    StatsQuery, Stored, SubjectRow, ToErase, Vouched,
 };
 
 /// Batches that wait for the writer at most; more wait for their turn.
@@ -364,9 +365,10 @@ impl AuditStore for Sqlite {
         &self,
         now_us: i64,
         least_days: u32,
+        taken: Option<u64>,
         limit: u32,
     ) -> BoxFuture<'_, Result<Option<Due>, AuditStoreError>> {
-        self.read(move |connection| keep::due(connection, now_us, least_days, limit))
+        self.read(move |connection| keep::due(connection, now_us, least_days, taken, limit))
     }
 
     fn cut(
@@ -390,6 +392,43 @@ impl AuditStore for Sqlite {
 
     fn release_hold(&self, id: Uuid) -> BoxFuture<'_, Result<(), AuditStoreError>> {
         self.write(move |connection| keep::release_hold(connection, id))
+    }
+
+    fn arrivals(
+        &self,
+        behind: u64,
+        upto: Option<u64>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<Stored>, AuditStoreError>> {
+        self.read(move |connection| read::arrivals(connection, behind, upto, limit))
+    }
+
+    fn last_arrival(&self) -> BoxFuture<'_, Result<u64, AuditStoreError>> {
+        self.read(|connection| read::last_arrival(connection))
+    }
+
+    /// One process has the file: no other replica can work for a sink.
+    fn take_sink<'a>(
+        &'a self,
+        lease: SinkLease<'a>,
+        begin: u64,
+    ) -> BoxFuture<'a, Result<Option<SinkState>, AuditStoreError>> {
+        let sink = lease.sink.to_owned();
+        self.write(move |connection| sinks::take(connection, &sink, begin).map(Some))
+    }
+
+    fn put_sink<'a>(
+        &'a self,
+        sink: &'a str,
+        _: &'a str,
+        state: SinkState,
+    ) -> BoxFuture<'a, Result<bool, AuditStoreError>> {
+        let sink = sink.to_owned();
+        self.write(move |connection| sinks::put(connection, &sink, &state).map(|()| true))
+    }
+
+    fn sinks(&self) -> BoxFuture<'_, Result<Vec<NamedSink>, AuditStoreError>> {
+        self.read(|connection| sinks::all(connection))
     }
 
     fn note(

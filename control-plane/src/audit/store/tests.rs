@@ -18,16 +18,16 @@ use uuid::Uuid;
 
 use super::{sqlite::Sqlite, *};
 
-const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
-const EPOCH: Epoch = Epoch([9; 16]);
-const T0: i64 = 1_764_000_000_000_000;
+pub(in crate::audit) const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
+pub(in crate::audit) const EPOCH: Epoch = Epoch([9; 16]);
+pub(in crate::audit) const T0: i64 = 1_764_000_000_000_000;
 
 fn origin(instance: InstanceId) -> Origin {
     Origin { instance, fleet: "default".into(), gateway: "gw".into(), name: "gw-1".into() }
 }
 
 /// Records of one run, bound to each other.
-struct Run {
+pub(in crate::audit) struct Run {
     instance: InstanceId,
     epoch: Epoch,
     ordinal: u64,
@@ -36,11 +36,11 @@ struct Run {
 }
 
 impl Run {
-    fn new(instance: InstanceId, epoch: Epoch, ordinal: u64) -> Self {
+    pub(in crate::audit) fn new(instance: InstanceId, epoch: Epoch, ordinal: u64) -> Self {
         Self { instance, epoch, ordinal, next: 0, previous: Digest::ZERO }
     }
 
-    fn batch(&mut self, bodies: Vec<Body>) -> Batch {
+    pub(in crate::audit) fn batch(&mut self, bodies: Vec<Body>) -> Batch {
         let rows = bodies
             .into_iter()
             .map(|body| NewRow::new(self.row(Record::new(body).payload().unwrap())))
@@ -64,7 +64,7 @@ impl Run {
     }
 }
 
-fn closed(id: u128, change: impl FnOnce(&mut Closed)) -> Body {
+pub(in crate::audit) fn closed(id: u128, change: impl FnOnce(&mut Closed)) -> Body {
     let mut closed = Closed {
         id: Uuid::from_u128(id),
         end: End::Completed,
@@ -87,7 +87,7 @@ fn closed(id: u128, change: impl FnOnce(&mut Closed)) -> Body {
     Body::Closed(Box::new(closed))
 }
 
-fn blocked(id: u128) -> Body {
+pub(in crate::audit) fn blocked(id: u128) -> Body {
     closed(id, |closed| {
         closed.verdict = Verdict::Block;
         closed.end = End::Blocked;
@@ -222,6 +222,7 @@ macro_rules! contract {
 }
 
 mod keep;
+mod sinks;
 
 contract![
     the_exact_bytes_come_back_in_the_order_of_the_chain_also_after_a_restart,

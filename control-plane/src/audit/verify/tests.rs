@@ -147,7 +147,7 @@ impl Place {
     async fn cut(&self) -> u64 {
         let store = self.open();
         let mut records = 0;
-        while let Some(due) = store.due(100 * DAY, 0, 4).await.unwrap() {
+        while let Some(due) = store.due(100 * DAY, 0, None, 4).await.unwrap() {
             let tombstone = kt_audit::sign::StoreTombstone::sign(&self.witness, due.instance, due.cut);
             assert!(store.cut(due.instance, tombstone).await.unwrap());
             records += due.cut.records;

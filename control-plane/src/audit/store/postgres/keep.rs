@@ -39,12 +39,14 @@ pub(super) async fn due(
     link: &mut Link,
     now_us: i64,
     least_days: u32,
+    taken: Option<u64>,
     limit: u32,
 ) -> Result<Option<Due>, Fault> {
     let mut asking = link.asking();
     let newest = asking.query_one("SELECT max(time_us) FROM facts WHERE kind = 2", &[]).await?;
     let Some(newest) = newest.try_get::<_, Option<i64>>(0)? else { return Ok(None) };
     let now_us = now_us.min(newest.saturating_add(DAY_US));
+    let taken = int(taken.unwrap_or(u64::MAX));
     let newer_than = now_us.saturating_sub(DAY_US.saturating_mul(i64::from(least_days)));
     // The last record of a run says how far it has come: it stays.
     let first = asking
@@ -52,10 +54,11 @@ pub(super) async fn due(
             with_held!(
                 "SELECT r.run_no, r.sequence, u.epoch, i.instance FROM records r JOIN runs u ON u.no = r.run_no
                  JOIN instances i ON i.no = u.instance_no
-                 WHERE r.keep_until_us <= $1 AND r.time_us <= $2 AND r.sequence < u.sequence AND NOT ",
+                 WHERE r.keep_until_us <= $1 AND r.time_us <= $2 AND r.id <= $3 AND r.sequence < u.sequence
+                   AND NOT ",
                 " ORDER BY r.keep_until_us, r.id LIMIT 1"
             ),
-            &[&now_us, &newer_than],
+            &[&now_us, &newer_than, &taken],
         )
         .await?;
     let Some(first) = first else { return Ok(None) };
@@ -65,11 +68,11 @@ pub(super) async fn due(
         .query(
             with_held!(
                 "SELECT r.sequence, r.time_us, r.previous, r.hash, r.keep_days, r.keep_immutable,
-                   r.keep_until_us <= $3 AND r.time_us <= $5 AND r.sequence < u.sequence AND NOT ",
+                   r.keep_until_us <= $3 AND r.time_us <= $5 AND r.id <= $6 AND r.sequence < u.sequence AND NOT ",
                 " FROM records r JOIN runs u ON u.no = r.run_no JOIN instances i ON i.no = u.instance_no
                  WHERE r.run_no = $1 AND r.sequence >= $2 ORDER BY r.sequence LIMIT $4"
             ),
-            &[&run, &sequence, &now_us, &i64::from(limit), &newer_than],
+            &[&run, &sequence, &now_us, &i64::from(limit), &newer_than, &taken],
         )
         .await?;
     let mut cut: Option<StoreCut> = None;

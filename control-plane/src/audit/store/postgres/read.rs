@@ -49,7 +49,7 @@ pub(super) fn retention(row: &SqlRow, at: usize) -> Result<Retention, Fault> {
     Ok(Retention { days, immutable: row.try_get(at + 1)? })
 }
 
-fn words(row: &SqlRow, at: usize) -> Result<Arc<str>, Fault> {
+pub(super) fn words(row: &SqlRow, at: usize) -> Result<Arc<str>, Fault> {
     Ok(row.try_get::<_, &str>(at)?.into())
 }
 
@@ -246,6 +246,28 @@ pub(super) async fn events(
     events.truncate(size);
     let next = events.last().filter(|_| more).map(|event| PageToken(event.id));
     Ok(Page { events, next })
+}
+
+/// Places become visible in their order: nothing can come later in front of what was read.
+pub(super) async fn arrivals(
+    link: &mut Link,
+    behind: u64,
+    upto: Option<u64>,
+    limit: u32,
+) -> Result<Vec<Stored>, Fault> {
+    link.asking()
+        .query(
+            stored!("WHERE r.id > $1 AND r.id <= $2 ORDER BY r.id LIMIT $3"),
+            &[&int(behind), &int(upto.unwrap_or(u64::MAX)), &i64::from(limit)],
+        )
+        .await?
+        .iter()
+        .map(stored)
+        .collect()
+}
+
+pub(super) async fn last_arrival(link: &mut Link) -> Result<u64, Fault> {
+    number(&link.asking().query_one("SELECT last FROM arrival", &[]).await?, 0)
 }
 
 pub(super) async fn request(link: &mut Link, id: Uuid) -> Result<Vec<Stored>, Fault> {

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Each brings a database from the form of its place to the next.
-const MIGRATIONS: &[&str] = &[include_str!("0001.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("0001.sql"), include_str!("0002.sql")];
 
 /// The form of the database that this build writes: how many of the migrations it has seen.
 #[expect(

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     super::{Due, Hold, Who},
+    read::natural,
     write::{DAY_US, int},
 };
 
@@ -21,41 +22,40 @@ const HELD: &str = "EXISTS (SELECT 1 FROM holds h WHERE
         WHERE f.record = r.id AND p.person = h.person))
    AND (h.subject IS NULL OR EXISTS (SELECT 1 FROM facts f WHERE f.record = r.id AND f.subject = h.subject)))";
 
-fn natural(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
 /// The next records that may go. See the trait.
 pub(super) fn due(
     connection: &Connection,
     now_us: i64,
     least_days: u32,
+    taken: Option<u64>,
     limit: u32,
 ) -> rusqlite::Result<Option<Due>> {
     let newest: Option<i64> =
         connection.query_row("SELECT max(time_us) FROM facts WHERE kind = 2", [], |row| row.get(0))?;
     let Some(newest) = newest else { return Ok(None) };
     let now_us = now_us.min(newest.saturating_add(DAY_US));
+    let taken = int(taken.unwrap_or(u64::MAX));
     let newer_than = now_us.saturating_sub(DAY_US.saturating_mul(i64::from(least_days)));
     // The last record of a run says how far it has come: it stays.
     let first: Option<(i64, i64, [u8; 16], Uuid)> = connection
         .prepare_cached(&format!(
             "SELECT r.run_no, r.sequence, u.epoch, i.instance FROM records r JOIN runs u ON u.no = r.run_no
              JOIN instances i ON i.no = u.instance_no
-             WHERE r.keep_until_us <= ?1 AND r.time_us <= ?2 AND r.sequence < u.sequence AND NOT {HELD} ORDER BY r.keep_until_us, r.id LIMIT 1"
+             WHERE r.keep_until_us <= ?1 AND r.time_us <= ?2 AND r.id <= ?3 AND r.sequence < u.sequence
+               AND NOT {HELD} ORDER BY r.keep_until_us, r.id LIMIT 1"
         ))?
-        .query_row([now_us, newer_than], |row| {
+        .query_row([now_us, newer_than, taken], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, Uuid::from_bytes(row.get(3)?)))
         })
         .optional()?;
     let Some((run, first, epoch, instance)) = first else { return Ok(None) };
     let mut select = connection.prepare_cached(&format!(
         "SELECT r.sequence, r.time_us, r.previous, r.hash, r.keep_days, r.keep_immutable,
-           r.keep_until_us <= ?3 AND r.time_us <= ?5 AND r.sequence < u.sequence AND NOT {HELD}
+           r.keep_until_us <= ?3 AND r.time_us <= ?5 AND r.id <= ?6 AND r.sequence < u.sequence AND NOT {HELD}
          FROM records r JOIN runs u ON u.no = r.run_no
          WHERE r.run_no = ?1 AND r.sequence >= ?2 ORDER BY r.sequence LIMIT ?4"
     ))?;
-    let mut rows = select.query(params![run, first, now_us, limit, newer_than])?;
+    let mut rows = select.query(params![run, first, now_us, limit, newer_than, taken])?;
     let mut cut: Option<StoreCut> = None;
     while let Some(row) = rows.next()? {
         let (sequence, is_due): (i64, bool) = (row.get(0)?, row.get(6)?);

@@ -25,7 +25,7 @@ const FOUND: &str = " JOIN facts f ON f.record = r.id";
 
 const HOUR_US: i64 = 3_600_000_000;
 
-fn natural(number: i64) -> u64 {
+pub(super) fn natural(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
@@ -194,6 +194,22 @@ pub(super) fn events(
     events.truncate(size);
     let next = events.last().filter(|_| more).map(|event| PageToken(event.id));
     Ok(Page { events, next })
+}
+
+pub(super) fn arrivals(
+    connection: &Connection,
+    behind: u64,
+    upto: Option<u64>,
+    limit: u32,
+) -> rusqlite::Result<Vec<Stored>> {
+    connection
+        .prepare_cached(&format!("{STORED} WHERE r.id > ?1 AND r.id <= ?2 ORDER BY r.id LIMIT ?3"))?
+        .query_map(params![int(behind), int(upto.unwrap_or(u64::MAX)), limit], stored)?
+        .collect()
+}
+
+pub(super) fn last_arrival(connection: &Connection) -> rusqlite::Result<u64> {
+    connection.query_row("SELECT coalesce(max(id), 0) FROM records", [], |row| row.get(0)).map(natural)
 }
 
 pub(super) fn request(connection: &Connection, id: Uuid) -> rusqlite::Result<Vec<Stored>> {

@@ -3,7 +3,8 @@
 use rusqlite::Connection;
 
 /// Each brings a file from the form of its place to the next.
-const MIGRATIONS: &[&str] = &[include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("0001.sql"), include_str!("0002.sql"), include_str!("0003.sql"), include_str!("0004.sql")];
 
 /// The form of the file that this build writes: how many of the migrations it has seen.
 #[expect(

@@ -27,7 +27,7 @@ fn kept(id: u128, days: u32) -> Body {
 async fn cut(place: &Place, now_us: i64, least_days: u32) -> Vec<StoreCut> {
     let signer = Signer::generate().unwrap();
     let mut cuts = Vec::new();
-    while let Some(due) = place.store().due(now_us, least_days, 3).await.unwrap() {
+    while let Some(due) = place.store().due(now_us, least_days, None, 3).await.unwrap() {
         let tombstone = StoreTombstone::sign(&signer, due.instance, due.cut);
         assert!(place.store().cut(due.instance, tombstone).await.unwrap());
         cuts.push(due.cut);
@@ -142,7 +142,7 @@ async fn a_tombstone_that_does_not_fit_cuts_nothing(engine: Engine) {
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![kept(1, 10), kept(2, 10), kept(3, 10)])).await.unwrap();
     later(&place, T0 + 12 * DAY).await;
-    let due = place.store().due(T0 + 12 * DAY, 0, 10).await.unwrap().unwrap();
+    let due = place.store().due(T0 + 12 * DAY, 0, None, 10).await.unwrap().unwrap();
     let signer = Signer::generate().unwrap();
     for cut in [
         StoreCut { records: 1, ..due.cut },
@@ -203,7 +203,7 @@ async fn a_hold_that_comes_between_look_and_cut_is_kept(engine: Engine) {
     let mut run = Run::new(INSTANCE, EPOCH, 1);
     place.store().append(run.batch(vec![kept(1, 10), kept(2, 10)])).await.unwrap();
     later(&place, T0 + 12 * DAY).await;
-    let due = place.store().due(T0 + 12 * DAY, 0, 10).await.unwrap().unwrap();
+    let due = place.store().due(T0 + 12 * DAY, 0, None, 10).await.unwrap().unwrap();
     place.store().put_hold(hold(1)).await.unwrap();
     let tombstone = StoreTombstone::sign(&Signer::generate().unwrap(), INSTANCE, due.cut);
     assert!(!place.store().cut(INSTANCE, tombstone).await.unwrap());

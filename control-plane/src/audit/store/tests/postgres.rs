@@ -11,7 +11,7 @@ use super::{
 };
 
 /// How long the other side may take: a server that starts on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A server with one database.
 pub(super) struct Server {
