@@ -1,6 +1,7 @@
-//! Each kind of tampering with the file of the store, by its name and place.
+//! Each kind of tampering with what is stored, by its name and place.
 
-use std::path::PathBuf;
+#[cfg(feature = "postgres")]
+use std::sync::Arc;
 
 use kt_audit::{
     Body, Digest, Epoch, Label, Record,
@@ -9,20 +10,27 @@ use kt_audit::{
     sign::{Signer, checkpoint_message},
     verify::BreakKind,
 };
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::*;
-use crate::audit::store::{Batch, NewRow, Origin, Row, sqlite::Sqlite};
+use crate::audit::store::{AuditStore, Batch, NewRow, Origin, Row, sqlite::Sqlite};
+#[cfg(feature = "postgres")]
+use crate::audit::store::{
+    postgres::{Postgres, PostgresOptions, PostgresSettings},
+    testing::PostgresServer,
+};
 
 const INSTANCE: InstanceId = InstanceId(Uuid::from_u128(7));
+/// The file of the store in its folder.
+const FILE: &str = "audit.sqlite";
 const DAY: i64 = 86_400_000_000;
 /// Days of the records of the first run, and of the others.
 const DAYS: [u32; 2] = [10, 900];
 
-/// What a gateway has sent, in a file.
+/// What a gateway has sent, in a store.
 struct Place {
-    dir: tempfile::TempDir,
+    home: Home,
     gateway: Signer,
     witness: Signer,
     /// The last record of the first run, and of the second.
@@ -60,16 +68,90 @@ impl Run {
     }
 }
 
+/// Where the store is.
+enum Home {
+    File(tempfile::TempDir),
+    #[cfg(feature = "postgres")]
+    Database {
+        server: Arc<PostgresServer>,
+        name: String,
+        url: String,
+    },
+}
+
+impl Home {
+    fn file() -> Self {
+        Self::File(tempfile::tempdir().unwrap())
+    }
+
+    /// A database of its own.
+    #[cfg(feature = "postgres")]
+    async fn database(server: &Arc<PostgresServer>) -> Self {
+        let name = format!("kt{}", Uuid::now_v7().simple());
+        let url = server.database(&name).await.unwrap();
+        Self::Database { server: Arc::clone(server), name, url }
+    }
+
+    async fn open(&self) -> Box<dyn AuditStore> {
+        match self {
+            Self::File(folder) => Box::new(Sqlite::open(&folder.path().join(FILE)).unwrap()),
+            #[cfg(feature = "postgres")]
+            Self::Database { url, .. } => {
+                let settings = PostgresSettings::new(url, PostgresOptions::default()).unwrap();
+                Box::new(Postgres::open(settings).await.unwrap())
+            }
+        }
+    }
+
+    /// Whoever owns the file or the database can write into it.
+    async fn tamper(&self, sql: &str) {
+        match self {
+            Self::File(folder) => {
+                Connection::open(folder.path().join(FILE)).unwrap().execute_batch(sql).unwrap();
+            }
+            #[cfg(feature = "postgres")]
+            Self::Database { server, name, .. } => {
+                server.ask(name, &format!("SET search_path TO kt_audit; {sql}")).await.unwrap();
+            }
+        }
+    }
+
+    /// Bytes in a statement.
+    fn bytes(&self, bytes: &[u8]) -> String {
+        let digits = hex::encode(bytes);
+        match self {
+            Self::File(_) => format!("X'{digits}'"),
+            #[cfg(feature = "postgres")]
+            Self::Database { .. } => format!("'\\x{digits}'::bytea"),
+        }
+    }
+
+    /// Another payload, in a statement that changes one.
+    fn altered(&self) -> &'static str {
+        match self {
+            Self::File(_) => r#"CAST(replace(CAST(payload AS TEXT), '"closed"', '"clOsed"') AS BLOB)"#,
+            #[cfg(feature = "postgres")]
+            Self::Database { .. } => {
+                r#"convert_to(replace(convert_from(payload, 'UTF8'), '"closed"', '"clOsed"'), 'UTF8')"#
+            }
+        }
+    }
+}
+
 impl Place {
-    /// Two runs: a start, six ends of requests and a checkpoint each.
     async fn new() -> Self {
+        Self::at(Home::file()).await
+    }
+
+    /// Two runs: a start, six ends of requests and a checkpoint each.
+    async fn at(home: Home) -> Self {
         let mut place = Self {
-            dir: tempfile::tempdir().unwrap(),
+            home,
             gateway: Signer::generate().unwrap(),
             witness: Signer::generate().unwrap(),
             ends: Vec::new(),
         };
-        let store = place.open();
+        let store = place.home.open().await;
         let origin =
             Origin { instance: INSTANCE, fleet: "default".into(), gateway: "gw".into(), name: "gw-1".into() };
         store.put_keys(origin.clone(), vec![place.gateway.public().0], 0).await.unwrap();
@@ -115,22 +197,8 @@ impl Place {
         place
     }
 
-    fn path(&self) -> PathBuf {
-        self.dir.path().join("audit.sqlite")
-    }
-
-    fn open(&self) -> Sqlite {
-        Sqlite::open(&self.path()).unwrap()
-    }
-
-    /// Whoever owns the file can write into it.
-    fn tamper(&self, sql: &str) {
-        let file = Connection::open(self.path()).unwrap();
-        file.execute_batch(sql).unwrap();
-    }
-
     async fn report(&self) -> Report {
-        verify(&self.open(), self.witness.public(), INSTANCE, |_| ()).await.unwrap().report
+        verify(&*self.home.open().await, self.witness.public(), INSTANCE, |_| ()).await.unwrap().report
     }
 
     /// The first break of each kind: its name, run and record.
@@ -145,7 +213,7 @@ impl Place {
 
     /// Takes out the first run as far as it may go, as retention does.
     async fn cut(&self) -> u64 {
-        let store = self.open();
+        let store = self.home.open().await;
         let mut records = 0;
         while let Some(due) = store.due(100 * DAY, 0, None, 4).await.unwrap() {
             let tombstone = kt_audit::sign::StoreTombstone::sign(&self.witness, due.instance, due.cut);
@@ -163,16 +231,26 @@ async fn what_is_as_it_was_sent_is_intact() {
 }
 
 #[tokio::test]
-async fn each_kind_of_tampering_is_named_with_its_place() {
+async fn each_kind_of_tampering_with_a_file_is_named_with_its_place() {
+    each_kind(async || Home::file()).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_kind_of_tampering_with_a_database_is_named_with_its_place() {
+    let server = Arc::new(PostgresServer::start().await.unwrap());
+    each_kind(async || Home::database(&server).await).await;
+}
+
+async fn each_kind(home: impl AsyncFn() -> Home) {
     use BreakKind::{Altered, CutTail, Forged, Missing, Reordered, Truncated};
     let at = |run, sequence| "run_no = ".to_owned() + run + " AND sequence = " + sequence;
     let (third, fourth) = (at("1", "3"), at("1", "4"));
     let forged = {
         // Signed by somebody, and the mark moved, so that all but the key fits.
         let stranger = Signer::generate().unwrap();
-        let place = Place::new().await;
-        let store = place.open();
-        let rows = store.chain(INSTANCE, None, 100).await.unwrap();
+        let place = Place::at(home().await).await;
+        let rows = place.home.open().await.chain(INSTANCE, None, 100).await.unwrap();
         let before = rows.iter().rev().nth(1).unwrap();
         let chain = ChainState {
             instance: INSTANCE,
@@ -183,16 +261,14 @@ async fn each_kind_of_tampering_is_named_with_its_place() {
         };
         let mut run = Run { chain, rows: Vec::new() };
         run.checkpoint(&stranger);
-        drop(store);
         let new = &run.rows[0].row;
-        let file = Connection::open(place.path()).unwrap();
-        file.execute(
-            "UPDATE records SET payload = ?1, hash = ?2, time_us = ?3 WHERE run_no = 2 AND sequence = 7",
-            params![new.payload, new.hash.0, new.time_us],
-        )
-        .unwrap();
-        file.execute("UPDATE runs SET hash = ?1 WHERE no = 2", [new.hash.0]).unwrap();
-        drop(file);
+        let (payload, hash) = (place.home.bytes(&new.payload), place.home.bytes(&new.hash.0));
+        let time_us = new.time_us;
+        let sql = format!(
+            "UPDATE records SET payload = {payload}, hash = {hash}, time_us = {time_us} WHERE run_no = 2 AND sequence = 7;
+             UPDATE runs SET hash = {hash} WHERE no = 2"
+        );
+        place.home.tamper(&sql).await;
         place.breaks().await
     };
     // The countersignature names another record there; the signature in it is a stranger's.
@@ -201,7 +277,7 @@ async fn each_kind_of_tampering_is_named_with_its_place() {
     for (what, sql, expected) in [
         (
             "a byte of a payload is flipped",
-            format!("UPDATE records SET payload = CAST(replace(CAST(payload AS TEXT), '\"closed\"', '\"clOsed\"') AS BLOB) WHERE {third}"),
+            format!("UPDATE records SET payload = {} WHERE {third}", home().await.altered()),
             vec![(Altered, Some(1), Some(3))],
         ),
         ("a record is deleted", format!("DELETE FROM records WHERE {third}"), vec![(Missing, Some(1), Some(3))]),
@@ -223,8 +299,8 @@ async fn each_kind_of_tampering_is_named_with_its_place() {
         ),
         ("everything is deleted", "DELETE FROM records".to_owned(), vec![(CutTail, Some(2), Some(7))]),
     ] {
-        let place = Place::new().await;
-        place.tamper(&sql);
+        let place = Place::at(home().await).await;
+        place.home.tamper(&sql).await;
         assert_eq!(place.breaks().await, expected, "{what}");
     }
 }
@@ -234,7 +310,7 @@ async fn what_retention_took_out_is_no_break_and_a_tombstone_of_somebody_else_ex
     use BreakKind::{Forged, Missing};
     let place = Place::new().await;
     // As if the gateway had gone on for months: only its own clock makes the days believable.
-    place.tamper(&format!("UPDATE facts SET time_us = {} WHERE record = 15", 99 * DAY));
+    place.home.tamper(&format!("UPDATE facts SET time_us = {} WHERE record = 15", 99 * DAY)).await;
     // Of the first run all but its start, before which nothing was asked for, and its last record, which says how far it
     // has come; and the start of the second, which is kept like the run before.
     assert_eq!(place.cut().await, 7);
@@ -242,8 +318,8 @@ async fn what_retention_took_out_is_no_break_and_a_tombstone_of_somebody_else_ex
     assert_eq!((report.breaks.as_slice(), report.records), (&[][..], 9));
     assert!(report.cut_by_retention > 0);
 
-    place.tamper("UPDATE cuts SET signature = zeroblob(64) WHERE first = 1");
+    place.home.tamper("UPDATE cuts SET signature = zeroblob(64) WHERE first = 1").await;
     assert_eq!(place.breaks().await, [(Missing, Some(1), Some(1)), (Forged, Some(1), Some(1))]);
-    place.tamper("DELETE FROM cuts WHERE first = 1");
+    place.home.tamper("DELETE FROM cuts WHERE first = 1").await;
     assert_eq!(place.breaks().await, [(Missing, Some(1), Some(1))]);
 }
