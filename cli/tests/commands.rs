@@ -252,6 +252,19 @@ fn a_key_for_nobody_is_refused_by_flag() {
     assert!(!file.try_exists().unwrap());
 }
 
+#[test]
+fn what_only_a_fleet_has_is_refused_for_a_file_of_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    for flag in [&["--expires-in", "1d"][..], &["--unsigned"], &["--message", "why"], &["--wait"]] {
+        let create = ["gateway-key", "create", "--keys-file", text(&file), "--user", "sam"];
+        let (code, out, err) = run(&[&create[..], flag].concat());
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        assert!(err.contains(flag[0]), "{err}");
+    }
+    assert!(!file.try_exists().unwrap(), "a key that was to end must not be one that never does");
+}
+
 /// A copy of the audit directory that the format's tests hold to.
 fn audit_log() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -269,6 +282,8 @@ fn a_list_that_leaves_out_what_it_can_not_read_says_so() {
     let log = audit_log();
     let list = ["events", "list", "--audit-dir", text(log.path())];
     assert_eq!(run(&list).2, "");
+    let none = run(&[&list[..], &["--limit", "0", "-o", "json"]].concat());
+    assert_eq!((none.0, none.1.as_str()), (0, ""));
     let segment = log.path().join(SEGMENT);
     let mut bytes = std::fs::read(&segment).unwrap();
     let middle = bytes.len() / 2;

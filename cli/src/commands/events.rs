@@ -164,14 +164,13 @@ fn list(format: Format, args: &List) -> Result<Exit, CliError> {
     let filter = filter(&args.which);
     let mut entries = Vec::new();
     let mut records = dir.records(Order::NewestFirst).map_err(|error| unreadable(&error))?;
-    for entry in records.by_ref() {
+    // Segments overlap in time only where a clock went back; those are few, so nothing ends early here.
+    while entries.len() < args.limit
+        && let Some(entry) = records.next()
+    {
         let entry = entry.map_err(|error| unreadable(&error))?;
-        // Segments overlap in time only where a clock went back; those are few, so nothing ends early here.
         if filter.matches(&entry) {
             entries.push(entry);
-            if entries.len() >= args.limit {
-                break;
-            }
         }
     }
     entries.reverse();

@@ -209,10 +209,19 @@ pub(crate) fn run(format: Format, command: Command) -> Result<Exit, CliError> {
     }
 }
 
-/// A file has no history, and nobody who could be waited for.
+/// A file has no history, no signature, and nobody who could be waited for.
 fn only_of_a_fleet(change: &ChangeArgs) -> Result<(), CliError> {
-    let given = [("--message", !change.message.is_empty()), ("--wait", change.wait.is_wanted())];
+    let given = [
+        ("--message", !change.message.is_empty()),
+        ("--wait", change.wait.is_wanted()),
+        ("--expires-in", change.sign.has_expiry()),
+        ("--unsigned", change.sign.is_unsigned_wanted()),
+    ];
     match given.iter().find(|(_, is_given)| *is_given) {
+        Some(("--expires-in", _)) => {
+            Err(CliError::usage("`--expires-in` is about the key set of a fleet, not about a key")
+                .with_help("`--expires-in-days` ends a key"))
+        }
         Some((flag, _)) => Err(CliError::usage(format!("`{flag}` is about the key set of a fleet"))
             .with_help("give `--fleet`, or leave it out")),
         None => Ok(()),

@@ -60,6 +60,16 @@ pub(crate) fn public_key(written: &str) -> Result<PublicKey, CliError> {
 // === impl SignArgs ===
 
 impl SignArgs {
+    /// Whether the statement is to end.
+    pub(crate) fn has_expiry(&self) -> bool {
+        self.expires_in.is_some()
+    }
+
+    /// Whether it is to stay unsigned.
+    pub(crate) fn is_unsigned_wanted(&self) -> bool {
+        self.unsigned
+    }
+
     /// Reads the keys, so that a missing one is known before anything is sent.
     pub(crate) fn load(&self) -> Result<Signing, CliError> {
         let signers = self.keys.iter().map(|path| load(path)).collect::<Result<Vec<_>, _>>()?;
