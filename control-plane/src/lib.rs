@@ -16,6 +16,7 @@ pub mod auth;
 mod backoff;
 pub mod bodies;
 pub mod bootstrap;
+mod causes;
 pub mod delivery;
 #[cfg(test)]
 mod descriptors;

@@ -12,7 +12,7 @@ use crate::{
     facts::{Facts, What},
     record::{Body, Closed, Kind, Opened, Record, RequestFacts, name_of},
     segment::Frame,
-    value::{Digest, Label},
+    value::Label,
 };
 
 /// Where a row comes from, beside the record itself.
@@ -33,7 +33,6 @@ pub struct Source<'a> {
 pub struct Row<'a> {
     source: Source<'a>,
     frame: Frame<'a>,
-    hash: Digest,
     /// None: this build can't read it. Its place and its exact bytes are columns all the same.
     record: Option<Record>,
     facts: Facts,
@@ -87,7 +86,7 @@ impl<'a> Row<'a> {
     pub fn new(source: Source<'a>, frame: Frame<'a>) -> Self {
         let record = Record::parse(frame.payload).ok();
         let facts = record.as_ref().map(Facts::of_record).unwrap_or_default();
-        Self { source, frame, hash: frame.hash(source.instance, source.epoch), record, facts }
+        Self { source, frame, record, facts }
     }
 
     /// Its type; none where this build does not know it.
@@ -184,7 +183,11 @@ pub const COLUMNS: &[Column] = &[
         "the hash of the record before",
         Read::Text(|row| Some(row.frame.previous.to_string().into())),
     ),
-    column("hash", "the hash of the record", Read::Text(|row| Some(row.hash.to_string().into()))),
+    column(
+        "hash",
+        "the hash of the record",
+        Read::Text(|row| Some(row.frame.hash(row.source.instance, row.source.epoch).to_string().into())),
+    ),
     column(
         "accepted",
         "when the gateway accepted the request",

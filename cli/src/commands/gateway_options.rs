@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file: Options = Options::parse(
+        let file: Options = layers::parse(
             "listen: 127.0.0.1:1\nmax_concurrency: 7\nallow_upstream: [a.example]\npolicy_config: p.yaml\n",
         )
         .unwrap();
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn an_unknown_key_of_the_file_is_refused_and_so_is_an_upstream_override() {
         for text in ["listn: 127.0.0.1:1\n", "upstream: ['*=http://127.0.0.1:1']\n"] {
-            let error = Options::parse(text).unwrap_err().to_string();
+            let error = layers::parse::<Options>(text).unwrap_err().to_string();
             assert!(error.contains("unknown field"), "{error}");
             assert!(error.contains("line 1"), "{error}");
             assert_eq!(error.lines().count(), 1, "{error}");
@@ -468,14 +468,14 @@ mod tests {
     fn a_limit_of_nothing_is_refused_by_name_from_any_layer() {
         let error = typed(&["--policy-config", "p.yaml", "--max-concurrency", "0"]).settings().unwrap_err();
         assert!(error.to_string().contains("`--max-concurrency` is 0"), "{error}");
-        let file = Options::parse("policy_config: p.yaml\npolicy_timeout_ms: 0\n").unwrap();
+        let file: Options = layers::parse("policy_config: p.yaml\npolicy_timeout_ms: 0\n").unwrap();
         let error = typed(&[]).over(file).settings().unwrap_err();
         assert!(error.to_string().contains("`--policy-timeout-ms` is 0"), "{error}");
     }
 
     #[test]
     fn a_switch_can_be_turned_off_against_the_file() {
-        let file: Options = Options::parse("require_identity: true\n").unwrap();
+        let file: Options = layers::parse("require_identity: true\n").unwrap();
         assert_eq!(typed(&["--require-identity", "false"]).over(file).require_identity, Some(false));
         assert_eq!(typed(&["--require-identity"]).require_identity, Some(true));
     }

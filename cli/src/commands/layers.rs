@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::exit::CliError;
 
@@ -35,15 +35,12 @@ macro_rules! options {
             /// These options, over those of a settings file where one is named.
             pub(crate) fn over_file(self, file: Option<&std::path::Path>) -> Result<Self, $crate::exit::CliError> {
                 match file {
-                    Some(path) => Ok(self.over($crate::commands::layers::read(path, $command, Self::parse)?)),
+                    Some(path) => {
+                        let help = concat!("`", $command, " --help` lists the settings");
+                        Ok(self.over($crate::commands::layers::read(path, "a settings file", help)?))
+                    }
                     None => Ok(self),
                 }
-            }
-
-            /// Reads the text of a settings file. Errors are one line: without the snippet that the library would
-            /// draw.
-            fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-                serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
             }
 
             pub(crate) fn log_format(&self) -> $crate::commands::layers::LogFormat {
@@ -59,19 +56,17 @@ macro_rules! options {
 
 pub(crate) use options;
 
-/// Reads a settings file of `command`.
-pub(crate) fn read<T>(
-    path: &Path,
-    command: &str,
-    parse: impl Fn(&str) -> Result<T, serde_saphyr::Error>,
-) -> Result<T, CliError> {
+/// Reads the text of a settings file. Errors are one line: without the snippet that the library would draw.
+pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, serde_saphyr::Error> {
+    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
+}
+
+/// Reads a file of settings: `what` it should be, and `help` where it is not.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path, what: &str, help: &str) -> Result<T, CliError> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
-    parse(&text).map_err(|error| {
-        CliError::usage(format!("`{name}` is not a settings file: {error}"))
-            .with_help(format!("`{command} --help` lists the settings"))
-    })
+    parse(&text).map_err(|error| CliError::usage(format!("`{name}` is not {what}: {error}")).with_help(help))
 }
 
 /// How one option covers the same option from a lower layer.

@@ -6,17 +6,13 @@ use kt_audit::{
     Record,
     record::{Body, Closed, End, Verdict},
 };
-use kt_data_plane::{
-    audit::{self, Delivery, Durability},
-    settings::ControlSettings,
-    ship::Ship,
-};
+use kt_data_plane::audit::Durability;
 use serde_json::Value;
 
 use crate::{
-    common::{PATIENCE, repository},
+    common::repository,
     kt::Person,
-    records::{Plane, files, people},
+    records::{Plane, delivering, files, people},
 };
 
 /// Runs a script of `tests/python` over files; the JSON Lines that it prints.
@@ -36,21 +32,18 @@ pub(crate) fn rows(files: &[PathBuf]) -> Vec<Value> {
 
 /// Delivers requests with every field that a record has, and a block.
 pub(crate) async fn deliver_rich(plane: &Plane, folder: &Path) {
-    let settings = audit::Settings { delivery: Some(Delivery::new()), ..audit::Settings::default() };
-    let control = ControlSettings::new(plane.url.clone(), folder.join("token"));
-    let (log, writer) = audit::open(&folder.join("audit"), &settings).unwrap();
-    let ship = Ship::of(&log, &folder.join("audit"), control, "gateway-1".to_owned()).unwrap();
     let examples = std::fs::read_to_string(repository("audit/tests/fixtures/v1/records.jsonl")).unwrap();
-    for line in examples.lines() {
-        let body = Record::parse(line.as_bytes()).unwrap().body;
-        if matches!(body, Body::Opened(_) | Body::Closed(_)) {
+    let bodies = examples.lines().map(|line| Record::parse(line.as_bytes()).unwrap().body);
+    let blocked = Closed { verdict: Verdict::Block, end: End::Blocked, ..Closed::default() };
+    let requests = bodies
+        .filter(|body| matches!(body, Body::Opened(_) | Body::Closed(_)))
+        .chain([Body::Closed(Box::new(blocked))]);
+    delivering(plane, folder, async |log| {
+        for body in requests {
             log.append(body, Durability::Block, None).await.unwrap();
         }
-    }
-    let blocked = Closed { verdict: Verdict::Block, end: End::Blocked, ..Closed::default() };
-    log.append(Body::Closed(Box::new(blocked)), Durability::Block, None).await.unwrap();
-    writer.close(PATIENCE).await.unwrap();
-    assert!(ship.finish(PATIENCE).await, "everything is acknowledged");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

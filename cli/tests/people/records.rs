@@ -185,11 +185,16 @@ async fn records_reach_the_store_whole_though_the_control_plane_goes_away_in_bet
 
 /// Delivers some requests of Ada and Bob.
 async fn deliver(plane: &Plane, folder: &Path) {
+    delivering(plane, folder, async |log| drop(append(log, 1, 10).await)).await;
+}
+
+/// Delivers what is written into the log of a gateway: one run of it.
+pub(crate) async fn delivering(plane: &Plane, folder: &Path, write: impl AsyncFnOnce(&AuditHandle)) {
     let settings = audit::Settings { delivery: Some(Delivery::new()), ..audit::Settings::default() };
     let control = ControlSettings::new(plane.url.clone(), folder.join("token"));
     let (log, writer) = audit::open(&folder.join("audit"), &settings).unwrap();
     let ship = Ship::of(&log, &folder.join("audit"), control, "gateway-1".to_owned()).unwrap();
-    append(&log, 1, 10).await;
+    write(&log).await;
     writer.close(PATIENCE).await.unwrap();
     assert!(ship.finish(PATIENCE).await, "everything is acknowledged");
 }

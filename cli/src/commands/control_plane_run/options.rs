@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file = Options::parse("listen: 127.0.0.1:1\nhello_rate: 7\ndata_dir: /d\n").unwrap();
+        let file: Options = layers::parse("listen: 127.0.0.1:1\nhello_rate: 7\ndata_dir: /d\n").unwrap();
         let settings = typed(&["--listen", "127.0.0.1:2"]).over(file).settings().unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.delivery.hello_rate, 7);
@@ -376,7 +376,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_of_the_file_is_refused() {
-        let error = Options::parse("listn: 127.0.0.1:1\n").unwrap_err().to_string();
+        let error = layers::parse::<Options>("listn: 127.0.0.1:1\n").unwrap_err().to_string();
         assert!(error.contains("unknown field"), "{error}");
     }
 

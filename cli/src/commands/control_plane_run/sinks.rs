@@ -5,7 +5,7 @@ use std::path::Path;
 use kt_control_plane::audit::sink::SinkSettings;
 use serde::Deserialize;
 
-use crate::exit::CliError;
+use crate::{commands::layers, exit::CliError};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,19 +15,8 @@ struct File {
 
 /// Reads the file of the sinks.
 pub(super) fn read(path: &Path) -> Result<Vec<SinkSettings>, CliError> {
-    let name = path.display();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| CliError::usage(format!("can't read `{name}`: {error}")))?;
-    let file: File = parse(&text).map_err(|error| {
-        CliError::usage(format!("`{name}` is not a file of sinks: {error}"))
-            .with_help("docs/reference/control-plane.md, \"Sinks\", says what can stand in it")
-    })?;
-    Ok(file.sinks)
-}
-
-/// Errors are one line: without the snippet that the library would draw.
-fn parse(text: &str) -> Result<File, serde_saphyr::Error> {
-    serde_saphyr::from_str_with_options(text, serde_saphyr::options! { with_snippet: false })
+    let help = "docs/reference/control-plane.md, \"Sinks\", says what can stand in it";
+    Ok(layers::read::<File>(path, "a file of sinks", help)?.sinks)
 }
 
 #[cfg(test)]
@@ -50,7 +39,7 @@ mod tests {
             ("sinks:\n  - {name: a, only: {verdicts: [maybe]}}\n", "maybe"),
             ("sink: []\n", "sink"),
         ] {
-            let error = parse(text).err().unwrap().to_string();
+            let error = layers::parse::<File>(text).err().unwrap().to_string();
             assert!(error.contains(what) && error.contains("line"), "{error}");
         }
     }

@@ -12,6 +12,7 @@ use reqwest::{
 };
 
 use super::{Header, Undelivered};
+use crate::causes::chained;
 
 const CONNECT: Duration = Duration::from_secs(10);
 /// Shorter than a batch may take as a whole.
@@ -148,14 +149,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// An error with what is behind it, without the address.
 fn said(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut said = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(source) = cause {
-        said = format!("{said}: {source}");
-        cause = source.source();
-    }
-    said
+    chained(&error.without_url())
 }
 
 /// The value of a header from its file.

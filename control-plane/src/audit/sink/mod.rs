@@ -90,6 +90,7 @@ pub(crate) fn row(stored: &Stored) -> Row<'_> {
 /// A sink as it was set up.
 pub(crate) struct Fed {
     settings: SinkSettings,
+    kind: &'static str,
     sink: Arc<dyn Sink>,
 }
 
@@ -103,13 +104,7 @@ pub(crate) struct SinkName {
 
 impl Fed {
     pub(crate) fn name(&self) -> SinkName {
-        let kind = match self.settings.to() {
-            Ok(To::ObjectStore(_)) => "object_store",
-            Ok(To::Https(_)) => "https",
-            Ok(To::Otlp(_)) => "otlp",
-            Err(_) => "",
-        };
-        SinkName { name: self.settings.name.as_str().into(), kind }
+        SinkName { name: self.settings.name.as_str().into(), kind: self.kind }
     }
 }
 
@@ -120,7 +115,7 @@ pub(crate) fn set_up(sinks: &[SinkSettings]) -> Result<Vec<Fed>, Vec<SinkFault>>
     for settings in sinks {
         let Ok(to) = settings.to() else { continue };
         match made(to) {
-            Ok(sink) => fed.push(Fed { settings: settings.clone(), sink }),
+            Ok(sink) => fed.push(Fed { settings: settings.clone(), kind: to.kind(), sink }),
             Err(what) => faults.push(settings.fault(what)),
         }
     }

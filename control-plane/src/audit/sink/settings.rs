@@ -228,6 +228,19 @@ impl SinkSettings {
     }
 }
 
+// === impl To ===
+
+impl To<'_> {
+    /// Its key in the settings.
+    pub(crate) fn kind(self) -> &'static str {
+        match self {
+            Self::ObjectStore(_) => "object_store",
+            Self::Https(_) => "https",
+            Self::Otlp(_) => "otlp",
+        }
+    }
+}
+
 // === impl Only ===
 
 impl Only {

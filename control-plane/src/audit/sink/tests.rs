@@ -81,7 +81,7 @@ impl Place {
     }
 
     fn feeding(&self, settings: SinkSettings) -> Feeding {
-        let fed = Fed { settings, sink: Arc::clone(&self.sink) as Arc<dyn Sink> };
+        let fed = Fed { settings, kind: "https", sink: Arc::clone(&self.sink) as Arc<dyn Sink> };
         Feeding::new(Arc::clone(&self.store), "one".into(), fed, self.metrics.clone())
     }
 

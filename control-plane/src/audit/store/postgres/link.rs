@@ -19,9 +19,10 @@ use tokio_util::task::TaskTracker;
 use super::{
     super::AuditStoreError,
     OpenError, prepare,
-    settings::{PostgresSettings, PostgresSettingsError, chained},
+    settings::{PostgresSettings, PostgresSettingsError},
     tls::Tls,
 };
+use crate::causes::chained;
 
 /// Over the limit of the server, which ends a statement on its own: one that hangs ends nothing.
 const GRACE: Duration = Duration::from_secs(3);

@@ -12,6 +12,8 @@ use tokio_postgres::{
     config::{Host, SslMode, TargetSessionAttrs},
 };
 
+use crate::causes::chained;
+
 /// How long a host may take to answer a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A peer that has gone is noticed within half a minute.
@@ -328,20 +330,6 @@ fn fields(line: &str) -> Vec<String> {
         }
     }
     fields
-}
-
-/// An error with its causes. The client's own words hold no value of a record and no password.
-pub(super) fn chained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let said = source.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = source.source();
-    }
-    text
 }
 
 #[cfg(test)]

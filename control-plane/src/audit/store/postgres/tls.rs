@@ -19,7 +19,8 @@ use tokio_postgres::{
 };
 use tokio_rustls::{TlsConnector, client};
 
-use super::settings::{PostgresSettings, PostgresSettingsError, chained};
+use super::settings::{PostgresSettings, PostgresSettingsError};
+use crate::causes::chained;
 
 /// Makes connections secure, with the server's name and authority checked.
 #[derive(Clone)]
